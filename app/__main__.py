@@ -1,0 +1,114 @@
+"""`python -m app COMMAND`: every process of the service, and what is run beside it."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from app.config import ConfigurationError, Settings, get_settings
+
+
+def api(_: argparse.Namespace) -> None:
+    from app.server import serve  # noqa: PLC0415 - each command loads only what it needs
+
+    serve(get_settings())
+
+
+def worker(_: argparse.Namespace) -> None:
+    get_settings()
+    from app.tasks.worker import main  # noqa: PLC0415
+
+    main()
+
+
+def celery(_: argparse.Namespace) -> None:
+    get_settings()
+    from app.tasks.celery_app import main  # noqa: PLC0415
+
+    main()
+
+
+def migrate(arguments: argparse.Namespace) -> None:
+    from alembic import command  # noqa: PLC0415
+    from app.core.logging import configure_logging  # noqa: PLC0415
+    from app.services.readiness import alembic_config  # noqa: PLC0415
+
+    configure_logging(get_settings().log, process="migrate")
+    if arguments.revision.startswith("-") or arguments.revision == "base":
+        command.downgrade(alembic_config(), arguments.revision)
+    else:
+        command.upgrade(alembic_config(), arguments.revision)
+
+
+def seed(_: argparse.Namespace) -> None:
+    asyncio.run(_seed(get_settings()))
+
+
+async def _seed(settings: Settings) -> None:
+    from app.services.container import build  # noqa: PLC0415
+    from app.services.seeding import seed as run  # noqa: PLC0415
+
+    container = build(settings, role="worker", pooled=False)
+    try:
+        made = await run(settings, container.database, container.hasher)
+    finally:
+        await container.close()
+    account = "made" if made.superadmin else "was there"
+    print(f"seed: superadmin {settings.first.superadmin_email} {account}, {made.doctors} doctors added")
+
+
+def check(_: argparse.Namespace) -> None:
+    settings = get_settings()
+    print(f"the settings are fit to start on ({settings.environment.value})")
+
+
+def openapi(arguments: argparse.Namespace) -> None:
+    from app.main import create_app  # noqa: PLC0415
+
+    text = json.dumps(create_app(get_settings()).openapi(), indent=2, ensure_ascii=False)
+    if arguments.output:
+        Path(arguments.output).write_text(text + "\n", encoding="utf-8")
+    else:
+        print(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Frontdesk's processes and commands. Settings: the environment, see .env.example.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("api", api, "serve HTTP on HOST:PORT with API_WORKERS processes, until SIGTERM")
+    add("worker", worker, "run I/O jobs (ARQ) and the relay, until SIGTERM; /metrics on WORKER_METRICS_PORT")
+    add("celery", celery, "run CPU jobs (Celery prefork), until SIGTERM; /metrics on CELERY_METRICS_PORT")
+    add("migrate", migrate, "bring the database to the newest revision").add_argument(
+        "revision", nargs="?", default="head", help="another revision, or -1 for one step down (default: head)"
+    )
+    add("seed", seed, "make the first superadmin and six doctors where there are none; safe to repeat")
+    add("check", check, "say whether the settings are fit to start on, naming every fault")
+    add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
+    return top
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    try:
+        arguments.run(arguments)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

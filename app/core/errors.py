@@ -1,0 +1,151 @@
+"""The tree of domain errors: a stable code and a safe sentence, no HTTP (routers/problems.py has the statuses).
+
+`detail` is shown to the client: it never holds a secret, SQL or another user's data.
+"""
+
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """Something the caller did, or met, that the contract has a code for."""
+
+    code: ClassVar[str] = "error"
+    message: ClassVar[str] = "The request can't be carried out."
+    keeps_effects: ClassVar[bool] = False
+    """Whether what was written before it was raised is committed all the same (an ended session, a mail)."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or self.message
+        super().__init__(self.detail)
+
+
+class Unauthenticated(DomainError):
+    code = "invalid_token"
+    message = "The access token is missing, expired or not valid."
+
+
+class InvalidGrant(DomainError):
+    code = "invalid_grant"
+    message = "The credentials or the refresh token are not valid."
+
+
+class RefreshTokenReused(InvalidGrant):
+    """A spent refresh token came back after the grace: its session is ended, and stays ended."""
+
+    keeps_effects = True
+
+
+class EmailNotVerified(InvalidGrant):
+    """Refused like a wrong password; a new verification mail goes out."""
+
+    keeps_effects = True
+
+
+class InvalidGrantRequest(DomainError):
+    """RFC 6749, 5.2: the form lacks a parameter."""
+
+    code = "invalid_request"
+    message = "The token request lacks a parameter."
+
+
+class UnsupportedGrant(DomainError):
+    code = "unsupported_grant_type"
+    message = "grant_type must be password or refresh_token."
+
+
+class Forbidden(DomainError):
+    code = "forbidden"
+    message = "You may not do this."
+
+
+class NotFound(DomainError):
+    code = "not_found"
+    message = "There is no such object."
+
+
+class Invalid(DomainError):
+    """A value that the schema can't refuse by itself; `loc` and `msg` as in a validation error."""
+
+    code = "validation_error"
+    message = "The request is not valid."
+
+    def __init__(self, msg: str, *, loc: tuple[str | int, ...], kind: str = "value_error") -> None:
+        super().__init__(self.message)
+        self.errors = [{"loc": list(loc), "msg": msg, "type": kind}]
+
+
+class OutsideHours(DomainError):
+    code = "outside_hours"
+    message = "The doctor has no bookable slot that starts at this time."
+
+
+class IdempotencyMismatch(DomainError):
+    code = "idempotency_mismatch"
+    message = "This Idempotency-Key was used with another request body."
+
+
+class Conflict(DomainError):
+    code = "conflict"
+    message = "The request conflicts with the present state."
+
+
+class SlotTaken(Conflict):
+    code = "slot_taken"
+    message = "Another appointment takes this time."
+
+
+class InvalidTransition(Conflict):
+    code = "invalid_transition"
+    message = "The object's status does not allow this step."
+
+
+class DoctorHasAppointments(Conflict):
+    code = "doctor_has_appointments"
+    message = "The doctor has future appointments; cancel or move them first."
+
+
+class IdempotencyInFlight(Conflict):
+    code = "idempotency_in_flight"
+    message = "The first request with this Idempotency-Key is still running."
+
+
+class JobNotFinished(Conflict):
+    code = "job_not_finished"
+    message = "The job has not finished yet."
+
+
+class PreconditionFailed(DomainError):
+    code = "precondition_failed"
+    message = "The object has changed since you read it; read it again."
+
+
+class BodyTooLarge(DomainError):
+    code = "body_too_large"
+    message = "The request's body is too large."
+
+
+class RequestTimeout(DomainError):
+    code = "request_timeout"
+    message = "The request's body took too long to arrive."
+
+
+class RateLimited(DomainError):
+    """`retry_after` in whole seconds."""
+
+    code = "rate_limited"
+    message = "Too many attempts; wait before the next one."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = max(1, retry_after)
+
+
+class Unavailable(DomainError):
+    """A part that the request needs is away or overloaded; `retry_after` in whole seconds."""
+
+    code = "unavailable"
+    message = "The service can't answer right now; try again."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 2) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after

@@ -1,0 +1,89 @@
+"""Password hashing off the event loop: a bounded pool of low-priority threads with a wait limit (decisions 6 and 15)."""
+
+import asyncio
+import os
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from passlib.hash import bcrypt_sha256
+
+from app.config import HashingSettings
+from app.core.errors import Unavailable
+
+T = TypeVar("T")
+
+
+def _lower_priority(niceness: int) -> None:
+    # Linux alone has a priority per thread; elsewhere it would slow the whole process.
+    if sys.platform == "linux" and niceness:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+class PasswordHasher:
+    """Hashes and verifies with bcrypt over SHA-256, so that no password is truncated at 72 bytes.
+
+    At most `max_waiting` calls wait, each for at most `wait` seconds; past that Unavailable is raised and the work dropped.
+    """
+
+    def __init__(self, settings: HashingSettings) -> None:
+        self._scheme = bcrypt_sha256.using(rounds=settings.rounds)
+        self._pool = ThreadPoolExecutor(
+            settings.threads, "hashing", initializer=_lower_priority, initargs=(settings.niceness,)
+        )
+        self._free = asyncio.Semaphore(settings.threads)
+        self._threads = settings.threads
+        self._max_waiting = settings.max_waiting
+        self._wait = settings.wait
+        self._waiting = 0
+        # An unknown user costs the same as a wrong password: there is always a hash to verify.
+        self._decoy: str | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a thread."""
+        return self._waiting
+
+    async def hash(self, password: str) -> str:
+        return await self._run(lambda: str(self._scheme.hash(_normal(password))))
+
+    async def verify(self, password: str, hashed: str | None) -> bool:
+        """Whether the password fits; takes as long for `None` (no such user) as for a wrong one."""
+        return await self._run(lambda: self._verify(password, hashed))
+
+    def _verify(self, password: str, hashed: str | None) -> bool:
+        if self._decoy is None:
+            self._decoy = str(self._scheme.hash("decoy"))
+        fits = bool(self._scheme.verify(_normal(password), hashed or self._decoy))
+        return fits and hashed is not None
+
+    async def warm_up(self) -> None:
+        """Make the decoy, so that the first unknown user is not the slow one."""
+        await self.verify("", None)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._waiting >= self._max_waiting:
+            raise Unavailable("Too many sign-ins at once; try again.")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many sign-ins at once; try again.") from None
+        finally:
+            self._waiting -= 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        # The thread stays taken until it is done, even when the caller has gone.
+        future.add_done_callback(lambda _: self._free.release())
+        return await asyncio.shield(future)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _normal(password: str) -> str:
+    # RFC 8265, 4.2.2: one password typed on two keyboards is the same password.
+    return unicodedata.normalize("NFC", password)

@@ -1,0 +1,162 @@
+"""Keyset lists: what a client may ask for, read from the query string and checked before any SQL is made.
+
+The grammar is the contract's: `limit`, `cursor`, `sort=field,-field`, `count`, `<field>=v` and `<field>__op=v`.
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from app.core.errors import Invalid
+from app.core.security import OpaqueTokens
+
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains"]
+EQUALITY: tuple[Operator, ...] = ("eq", "ne", "in")
+ORDER: tuple[Operator, ...] = ("eq", "ne", "gt", "gte", "lt", "lte")
+TEXT: tuple[Operator, ...] = ("eq", "ne", "in", "contains")
+MAX_IN = 100
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Filterable:
+    """A field that a list may be filtered by: the type of its value, and the operators it allows."""
+
+    type: Any
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    field: str
+    operator: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    field: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """One page's worth of question. `after` holds the sort values of the last row of the page before."""
+
+    limit: int = DEFAULT_LIMIT
+    sort: tuple[Sort, ...] = (Sort("id"),)
+    filters: tuple[Filter, ...] = ()
+    after: tuple[Any, ...] | None = None
+    count: bool = False
+
+
+class Cursors:
+    """Opaque, signed cursors; one that was made up, altered or made for another sort order is refused."""
+
+    def __init__(self, tokens: OpaqueTokens) -> None:
+        self._tokens = tokens
+
+    def encode(self, scope: str, values: tuple[Any, ...]) -> str:
+        data = json.dumps(values, separators=(",", ":"), default=str).encode()
+        return urlsafe_b64encode(self._tokens.sign(f"cursor/{scope}", data) + data).rstrip(b"=").decode()
+
+    def decode(self, scope: str, cursor: str) -> list[Any]:
+        try:
+            raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        except ValueError:
+            raise _bad_cursor() from None
+        mac, data = raw[:16], raw[16:]
+        if not compare_digest(mac, self._tokens.sign(f"cursor/{scope}", data)):
+            raise _bad_cursor()
+        values = json.loads(data)
+        return values if isinstance(values, list) else []
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid("The cursor is not one that this list gave out.", loc=("query", "cursor"), kind="cursor_invalid")
+
+
+class Listing:
+    """What one resource's list allows. `sorts` maps a sortable field to the type of its value; `id` is always one."""
+
+    def __init__(self, name: str, *, filters: Mapping[str, Filterable], sorts: Mapping[str, Any]) -> None:
+        self.name = name
+        self._sorts = {field: TypeAdapter(kind) for field, kind in sorts.items()}
+        self._names: dict[str, tuple[str, Operator]] = {}
+        fields: dict[str, Any] = {
+            "limit": (Annotated[int, Field(ge=1, le=MAX_LIMIT)], DEFAULT_LIMIT),
+            "cursor": (
+                Annotated[str | None, Field(max_length=1024, description="`next_cursor` of the page before")],
+                None,
+            ),
+            "sort": (
+                Annotated[str | None, Field(pattern=self._sort_pattern(), description="`-` for descending")],
+                None,
+            ),
+            "count": (Annotated[bool, Field(description="also give `total`")], False),
+        }
+        for field, allowed in filters.items():
+            for operator in allowed.operators:
+                name_ = field if operator == "eq" else f"{field}__{operator}"
+                self._names[name_] = (field, operator)
+                fields[name_] = (_value_type(allowed.type, operator), None)
+        self.model: type[BaseModel] = create_model(
+            f"{name.title()}Query", __config__=ConfigDict(extra="forbid"), **fields
+        )
+
+    def _sort_pattern(self) -> str:
+        one = "-?(" + "|".join(self._sorts) + ")"
+        return f"^{one}(,{one}){{0,4}}$"
+
+    def parse(self, params: BaseModel, cursors: Cursors) -> PageQuery:
+        given = params.model_dump(exclude_unset=True)
+        sort = self._parse_sort(given.get("sort"))
+        after = None
+        if cursor := given.get("cursor"):
+            after = self._restore(sort, cursors.decode(self.scope(sort), cursor))
+        filters = tuple(
+            Filter(*self._names[name], value)
+            for name, value in given.items()
+            if name in self._names and value is not None
+        )
+        return PageQuery(
+            limit=given.get("limit", DEFAULT_LIMIT),
+            sort=sort,
+            filters=filters,
+            after=after,
+            count=given.get("count", False),
+        )
+
+    def scope(self, sort: tuple[Sort, ...]) -> str:
+        return self.name + "".join(f"/{'-' if one.descending else ''}{one.field}" for one in sort)
+
+    def _parse_sort(self, text: str | None) -> tuple[Sort, ...]:
+        sort: dict[str, Sort] = {}
+        for part in (text or "id").split(","):
+            field = part.removeprefix("-")
+            sort.setdefault(field, Sort(field, part.startswith("-")))
+        # The id makes the order total, without which a page could skip or repeat rows.
+        sort.setdefault("id", Sort("id", next(reversed(sort.values())).descending))
+        return tuple(sort.values())
+
+    def _restore(self, sort: tuple[Sort, ...], values: list[Any]) -> tuple[Any, ...]:
+        try:
+            return tuple(self._sorts[one.field].validate_python(value) for one, value in zip(sort, values, strict=True))
+        except (ValidationError, ValueError):
+            raise _bad_cursor() from None
+
+
+def _value_type(kind: Any, operator: Operator) -> Any:
+    if operator != "in":
+        return Annotated[kind | None, Field()]
+    adapter = TypeAdapter(Annotated[list[kind], Field(max_length=MAX_IN)])
+
+    def split(text: str | None) -> Any:
+        return None if text is None else adapter.validate_python(text.split(","))
+
+    return Annotated[str | None, AfterValidator(split), Field(description="comma-separated")]

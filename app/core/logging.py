@@ -1,0 +1,84 @@
+"""One log pipeline for our code and for every library: JSON lines, or colours in a terminal."""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from app.config import LogSettings
+from app.core.redaction import redact_event
+
+# Their own lines repeat ours: the access log and the job log are written by us.
+_QUIET = {"uvicorn.access": logging.CRITICAL, "arq": logging.WARNING, "celery.worker.strategy": logging.WARNING}
+_QUIET |= {"celery.app.trace": logging.WARNING, "httpx": logging.WARNING, "fontTools": logging.WARNING}
+
+
+def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # uvicorn sends every message twice, once with colours.
+    event.pop("color_message", None)
+    return event
+
+
+def _shared(settings: LogSettings) -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        _drop_color_message,
+    ]
+
+
+def _renderers(*, console: bool, colours: bool) -> list[Processor]:
+    if console:
+        return [
+            redact_event,
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    return [structlog.processors.format_exc_info, redact_event, structlog.processors.JSONRenderer(default=str)]
+
+
+def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | None = None) -> None:
+    """Send everything that this process logs through one pipeline to `stream` (standard output)."""
+    out = stream or sys.stdout
+    console = settings.format == "console" or (settings.format == "auto" and out.isatty())
+    shared, renderers = _shared(settings), _renderers(console=console, colours=console and out.isatty())
+    level = logging.getLevelNamesMapping()[settings.level]
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(process=process)
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared, structlog.stdlib.add_logger_name],
+            processors=[_as_ours, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in list(logging.Logger.manager.loggerDict):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name, quiet in _QUIET.items():
+        logging.getLogger(name).setLevel(quiet)
+    logging.captureWarnings(True)
+
+
+def _as_ours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    event["source"] = event.pop("logger", None)
+    return event
+
+
+def get_logger(name: str) -> Any:
+    """A logger whose lines say where they come from."""
+    return structlog.get_logger(source=name)

@@ -1,0 +1,63 @@
+"""What Prometheus sees. With `PROMETHEUS_MULTIPROC_DIR` set, all processes of one role add up (decision 11)."""
+
+import os
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
+
+JOBS = Counter("frontdesk_jobs_total", "Attempts of jobs by outcome", ["name", "outcome"])
+JOB_SECONDS = Histogram(
+    "frontdesk_job_seconds", "Duration of one attempt", ["name"], buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
+)
+JOB_WAIT_SECONDS = Histogram(
+    "frontdesk_job_wait_seconds",
+    "From the moment a job is due to its start",
+    ["queue"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 300),
+)
+JOBS_PENDING = Gauge(
+    "frontdesk_jobs_pending", "Due or running jobs in the ledger", ["queue", "status"], multiprocess_mode="mostrecent"
+)
+JOBS_OLDEST_SECONDS = Gauge(
+    "frontdesk_jobs_oldest_seconds", "Age of the oldest due job", ["queue"], multiprocess_mode="mostrecent"
+)
+RELAY_PUBLISHED = Counter("frontdesk_relay_published_total", "Messages given to the queues", ["queue"])
+LEASES_EXPIRED = Counter("frontdesk_leases_expired_total", "Jobs taken back from a worker that stopped answering")
+HASHING_WAITING = Gauge(
+    "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
+)
+
+
+def prepare_multiprocess() -> None:
+    """Start from an empty folder: what dead processes left there would be counted again."""
+    folder = os.environ.get(MULTIPROC)
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for file in Path(folder).glob("*.db"):
+            file.unlink(missing_ok=True)
+
+
+def forget_process(pid: int) -> None:
+    """Drop the live gauges of a process that has ended."""
+    if os.environ.get(MULTIPROC):
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def exposition() -> tuple[bytes, str]:
+    """The metrics in Prometheus' text format, and its media type."""
+    registry = REGISTRY
+    if os.environ.get(MULTIPROC):
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST

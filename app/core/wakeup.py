@@ -1,0 +1,60 @@
+"""Tells the relay that there is work, without ever making a request wait for Redis.
+
+A lost wake-up costs a poll interval, never work: the relay looks into the ledger by itself.
+"""
+
+import asyncio
+from typing import Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.core.logging import get_logger
+
+CHANNEL = "frontdesk:wake"
+COALESCE_SECONDS = 0.005
+log = get_logger(__name__)
+
+
+class Waker(Protocol):
+    def wake(self) -> None: ...
+
+
+class RedisWaker:
+    """Publishes at most one wake-up at a time, however many commits ask for one."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def wake(self) -> None:
+        if self._task is not None and not self._task.done():
+            self._again = True
+            return
+        self._task = asyncio.get_running_loop().create_task(self._publish())
+
+    async def _publish(self) -> None:
+        while True:
+            await asyncio.sleep(COALESCE_SECONDS)
+            self._again = False
+            try:
+                await self._redis.publish(CHANNEL, b"1")
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("wake-up not sent; the relay will poll", error=repr(error))
+            if not self._again:
+                return
+
+
+_waker: Waker | None = None
+
+
+def use_waker(waker: Waker | None) -> None:
+    """Set once by the composition root of a process; None: the relay polls."""
+    global _waker  # noqa: PLW0603 - one per process, like the event loop it belongs to
+    _waker = waker
+
+
+def wake_relay() -> None:
+    if _waker is not None:
+        _waker.wake()

@@ -1,0 +1,47 @@
+"""Stored first answers."""
+
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.core.database import WriteSession
+from app.models import IdempotencyKey
+
+KEPT = timedelta(hours=24)
+
+
+class IdempotencyKeyCRUD:
+    async def try_lock(self, session: WriteSession, *, owner: str, route: str, key: str) -> bool:
+        """Hold the key until the transaction ends; False when a request that runs right now holds it."""
+        digest = blake2b("\0".join((owner, route, key)).encode(), digest_size=8).digest()
+        number = int.from_bytes(digest, "big", signed=True)
+        return bool((await session.execute(select(func.pg_try_advisory_xact_lock(number)))).scalar_one())
+
+    async def find(
+        self, session: WriteSession, *, owner: str, route: str, key: str, kept: timedelta
+    ) -> Row[Any] | None:
+        """The stored answer when it is younger than `kept`."""
+        columns = IdempotencyKey.__table__.c
+        statement = select(columns.request_hash, columns.status, columns.headers, columns.body).where(
+            columns.owner == owner,
+            columns.route == route,
+            columns.key == key,
+            columns.created_at > func.now() - kept,
+        )
+        return (await session.execute(statement)).first()
+
+    async def store(self, session: WriteSession, **values: Any) -> None:
+        """Keep the answer; an expired one under the same key is replaced."""
+        statement = insert(IdempotencyKey).values(**values)
+        fresh = {name: statement.excluded[name] for name in ("request_hash", "status", "headers", "body", "created_at")}
+        await session.execute(statement.on_conflict_do_update(index_elements=["owner", "route", "key"], set_=fresh))
+
+    async def prune(self, session: WriteSession, *, kept: timedelta) -> int:
+        statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - kept)
+        return len((await session.execute(statement.returning(IdempotencyKey.key))).all())
+
+
+idempotency_keys = IdempotencyKeyCRUD()

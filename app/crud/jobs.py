@@ -1,0 +1,167 @@
+"""The ledger's state machine, each step one compare-and-set (decision 2).
+
+queued -> running -> succeeded | queued (retry) | failed. Whoever does not get the row drops the message.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, Update, case, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import INTERVAL
+
+from app.core.database import ReadSession, WriteSession
+from app.core.jobs import JobStatus
+from app.crud.base import CRUDBase
+from app.models import Job
+
+_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
+
+
+def _seconds(value: float) -> Any:
+    return literal(f"{value} seconds").cast(INTERVAL)
+
+
+def _held(job_id: int, lease: UUID) -> Update:
+    return update(Job).where(Job.id == job_id, Job.lease_token == lease, Job.status == JobStatus.RUNNING)
+
+
+class JobCRUD(CRUDBase[Job]):
+    async def claim(
+        self, session: WriteSession, job_id: int, *, names: Sequence[str], lease_seconds: float
+    ) -> Row[Any] | None:
+        """Take a due job under a new lease token and count the attempt.
+
+        None when someone else has it, it is not due, or its name is not one of `names`: a newer worker's job is left to it.
+        """
+        statement = (
+            update(Job)
+            .where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.run_at <= func.now(), Job.name.in_(names))
+            .values(
+                status=JobStatus.RUNNING,
+                attempt=Job.attempt + 1,
+                lease_token=uuid4(),
+                lease_expires_at=func.now() + _seconds(lease_seconds),
+                started_at=func.now(),
+            )
+            .returning(*Job.__table__.c)
+        )
+        return (await session.execute(statement)).first()
+
+    async def renew(self, session: WriteSession, job_id: int, lease: UUID, *, lease_seconds: float) -> bool:
+        """Push the lease's end away; False when the lease is lost."""
+        statement = _held(job_id, lease).values(lease_expires_at=func.now() + _seconds(lease_seconds))
+        return (await session.execute(statement.returning(Job.id))).first() is not None
+
+    async def report_progress(
+        self, session: WriteSession, job_id: int, lease: UUID, *, done: int, total: int | None, note: str | None
+    ) -> None:
+        await session.execute(_held(job_id, lease).values(progress_done=done, progress_total=total, progress_note=note))
+
+    async def succeed(self, session: WriteSession, job_id: int, lease: UUID, *, result: Any) -> bool:
+        """Complete the attempt, fenced by its lease token; False when a later attempt owns the job."""
+        statement = _held(job_id, lease).values(
+            status=JobStatus.SUCCEEDED, result=result, error=None, finished_at=func.now(), **_RELEASED
+        )
+        return (await session.execute(statement.returning(Job.id))).first() is not None
+
+    async def retry_or_bury(
+        self, session: WriteSession, job_id: int, lease: UUID, *, error: str, delay: float, final: bool
+    ) -> JobStatus | None:
+        """Give the attempt back for another one after `delay` seconds, or bury it with its error; None: the lease was lost."""
+        dead = or_(literal(final), Job.attempt >= Job.max_attempts)
+        statement = _held(job_id, lease).values(
+            status=case((dead, JobStatus.FAILED.value), else_=JobStatus.QUEUED.value),
+            run_at=case((dead, Job.run_at), else_=func.now() + _seconds(delay)),
+            finished_at=case((dead, func.now()), else_=None),
+            published_at=None,
+            error=error,
+            **_RELEASED,
+        )
+        row = (await session.execute(statement.returning(Job.status))).first()
+        return row[0] if row else None
+
+    async def release(self, session: WriteSession, job_id: int, lease: UUID) -> None:
+        """Give an attempt back that was interrupted from outside; it does not count."""
+        await session.execute(
+            _held(job_id, lease).values(
+                status=JobStatus.QUEUED, attempt=Job.attempt - 1, published_at=None, run_at=func.now(), **_RELEASED
+            )
+        )
+
+    async def reap(self, session: WriteSession, *, limit: int = 500) -> Sequence[Row[Any]]:
+        """Take back jobs whose lease has expired: queued again, or failed after the last attempt."""
+        expired = (
+            select(Job.id)
+            .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at < func.now())
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        dead = Job.attempt >= Job.max_attempts
+        statement = (
+            update(Job)
+            .where(Job.id.in_(expired))
+            .values(
+                status=case((dead, JobStatus.FAILED.value), else_=JobStatus.QUEUED.value),
+                finished_at=case((dead, func.now()), else_=None),
+                published_at=None,
+                error="the worker stopped answering: its lease expired",
+                **_RELEASED,
+            )
+            .returning(Job.id, Job.name, Job.status, Job.attempt)
+        )
+        return (await session.execute(statement)).all()
+
+    async def take_unpublished(self, session: WriteSession, *, limit: int) -> Sequence[Row[Any]]:
+        """Mark due jobs as published and give (id, queue, publications); rival relays never get the same ones."""
+        due = (
+            select(Job.id)
+            .where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now())
+            .order_by(Job.run_at, Job.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        statement = (
+            update(Job)
+            .where(Job.id.in_(due))
+            .values(published_at=func.now(), publications=Job.publications + 1)
+            .returning(Job.id, Job.queue, Job.publications)
+        )
+        return (await session.execute(statement)).all()
+
+    async def unpublish(self, session: WriteSession, job_ids: Sequence[int]) -> None:
+        """The queue did not take these messages: publish them again."""
+        await session.execute(
+            update(Job).where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED).values(published_at=None)
+        )
+
+    async def unpublish_stale(self, session: WriteSession, *, older_than: float) -> int:
+        """Messages that nobody has claimed for `older_than` seconds, doubled with each publication, are published again."""
+        patience = _seconds(older_than) * func.power(2, func.least(Job.publications - 1, 8))
+        statement = (
+            update(Job)
+            .where(Job.status == JobStatus.QUEUED, Job.published_at < func.now() - patience)
+            .values(published_at=None)
+        )
+        return len((await session.execute(statement.returning(Job.id))).all())
+
+    async def unpublish_all(self, session: WriteSession) -> int:
+        """The queues were emptied: every queued job is published again."""
+        statement = update(Job).where(Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
+        return len((await session.execute(statement.values(published_at=None).returning(Job.id))).all())
+
+    async def counts(self, read: ReadSession) -> Sequence[Row[Any]]:
+        """(queue, status, number, age of the oldest in seconds) of the jobs that are not finished."""
+        return await read.all(
+            select(
+                Job.queue,
+                Job.status,
+                func.count(),
+                func.extract("epoch", func.now() - func.min(Job.run_at)),
+            )
+            .where(Job.status.in_((JobStatus.QUEUED, JobStatus.RUNNING)), Job.run_at <= func.now())
+            .group_by(Job.queue, Job.status)
+        )
+
+
+jobs = JobCRUD(Job)

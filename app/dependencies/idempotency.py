@@ -1,0 +1,86 @@
+"""`Idempotency-Key`: the key is looked up before the effect and stored in its transaction.
+
+This half decides whether the request is new; routers/route.py holds the other half, which stores the answer.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from sqlalchemy.ext.asyncio import AsyncSessionTransaction
+
+from app.core.database import WriteSession
+from app.core.errors import IdempotencyInFlight, IdempotencyMismatch
+from app.crud.idempotency_keys import KEPT, idempotency_keys
+from app.dependencies.session import Write
+
+STORED_HEADERS = ("content-type", "location", "etag")
+
+
+class StoredAnswer(Exception):
+    """The first answer to this key."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        super().__init__(status)
+        self.status, self.headers, self.body = status, headers, body
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request under a key that is held until its transaction ends; `effect` is the savepoint that its work is done in."""
+
+    session: WriteSession
+    effect: AsyncSessionTransaction
+    owner: str
+    route: str
+    key: str
+    request_hash: bytes
+
+    async def store(self, *, status: int, headers: dict[str, str], body: bytes) -> None:
+        kept = {name: headers[name] for name in STORED_HEADERS if name in headers}
+        await idempotency_keys.store(
+            self.session,
+            owner=self.owner,
+            route=self.route,
+            key=self.key,
+            request_hash=self.request_hash,
+            status=status,
+            headers=kept,
+            body=body,
+        )
+
+
+async def idempotency_key(
+    request: Request,
+    session: Write,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e]+$",
+            description="send the same key to repeat a request safely: the first answer is given again, for 24 h",
+        ),
+    ] = None,
+) -> None:
+    if key is None:
+        return
+    principal = getattr(request.state, "principal", None)
+    owner = f"user:{principal.id}" if principal else "anonymous"
+    route = f"{request.method} {request.url.path}"
+    request_hash = hashlib.sha256(await request.body()).digest()
+    if not await idempotency_keys.try_lock(session, owner=owner, route=route, key=key):
+        raise IdempotencyInFlight
+    stored = await idempotency_keys.find(session, owner=owner, route=route, key=key, kept=KEPT)
+    if stored is None:
+        effect = await session.begin_nested()
+        request.state.idempotent = IdempotentRequest(session, effect, owner, route, key, request_hash)
+        return
+    if stored.request_hash != request_hash:
+        raise IdempotencyMismatch
+    raise StoredAnswer(stored.status, stored.headers, stored.body)
+
+
+Idempotent = Depends(idempotency_key)

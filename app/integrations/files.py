@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all: the ground under local storage and the file mailer."""
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+
+class AtomicFile:
+    """A file that stands under its name only once it is complete and on disk.
+
+    Every method blocks and belongs in a thread. `discard` may be called at any time and from another thread, as happens
+    when the caller is cancelled in the middle of a write, and leaves no temporary file behind. All but `discard` raise
+    `OSError`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{uuid4().hex}.tmp")
+        self._stream: BinaryIO | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            self._opened().write(data)
+
+    def commit(self) -> None:
+        """Flush to disk and take the name, over whatever had it before."""
+        with self._lock:
+            stream = self._opened()
+            stream.flush()
+            os.fsync(stream.fileno())
+            stream.close()
+            os.replace(self._temporary, self._path)
+            self._closed = True
+            _sync_directory(self._path.parent)
+
+    def discard(self) -> None:
+        """Remove what was written; after a commit it does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._stream is None:
+                return
+            with suppress(OSError):  # close() flushes first, which a full disk refuses once more
+                self._stream.close()
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def _opened(self) -> BinaryIO:
+        if self._closed:
+            raise OSError("the file was discarded")
+        if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._temporary.open("xb")
+        return self._stream
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` under `path`, replacing an older file in one step; blocks, raises `OSError`."""
+    file = AtomicFile(path)
+    try:
+        file.write(data)
+        file.commit()
+    finally:
+        file.discard()
+
+
+def _sync_directory(directory: Path) -> None:
+    # The rename itself is only durable once its directory is (fsync(2)).
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""Object storage: named bytes, written whole or not at all, read in chunks."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from app.integrations.files import AtomicFile
+
+CHUNK_SIZE = 64 * 1024
+_KEY = re.compile(r"[A-Za-z0-9._/-]{1,512}")
+_SEGMENT_LENGTH = 200
+
+
+class ObjectMissing(LookupError):
+    """Nothing is stored under the key."""
+
+
+class StorageUnavailable(Exception):
+    """The store can't do it now: full disk, missing permission, broken device. Worth a retry."""
+
+
+class Storage(Protocol):
+    """Where files live. Keys are relative posix paths of `[A-Za-z0-9._/-]`; any other key raises `ValueError`."""
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes] | bytes) -> int:
+        """Store under `key`, replacing what was there in one step; answers the size in bytes.
+
+        An error of the source itself passes through unchanged, and nothing is stored. Raises `StorageUnavailable`.
+        """
+        ...
+
+    def open(self, key: str) -> AsyncIterator[bytes]:
+        """Read in chunks of at most 64 KiB. Nothing is touched before the first chunk is asked for, which is also
+        when `ObjectMissing` and `StorageUnavailable` are raised: ask `size` first when the answer's head depends on it.
+        """
+        ...
+
+    async def size(self, key: str) -> int:
+        """Size in bytes. Raises `ObjectMissing`, `StorageUnavailable`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; a missing one is fine, as for a job that runs again. Raises `StorageUnavailable`."""
+        ...
+
+
+class LocalStorage:
+    """Storage in a directory of this machine; every touch of the disk is off the event loop."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes] | bytes) -> int:
+        file = AtomicFile(self._path(key))
+        size = 0
+        try:
+            if isinstance(chunks, bytes):
+                size = await _append(file, chunks)
+            else:
+                async for chunk in chunks:
+                    size += await _append(file, chunk)
+            if size == 0:
+                await _append(file, b"")
+            await _commit(file)
+        finally:
+            # Shielded: a second cancellation must not leave the temporary file behind.
+            await asyncio.shield(asyncio.to_thread(file.discard))
+        return size
+
+    async def open(self, key: str) -> AsyncIterator[bytes]:
+        path = self._path(key)
+        try:
+            stream = await asyncio.to_thread(path.open, "rb")
+        except OSError as error:
+            raise _translated(error, key) from error
+        try:
+            while True:
+                try:
+                    chunk = await asyncio.to_thread(stream.read, CHUNK_SIZE)
+                except OSError as error:
+                    raise _translated(error, key) from error
+                if not chunk:
+                    return
+                yield chunk
+        finally:
+            await asyncio.to_thread(stream.close)
+
+    async def size(self, key: str) -> int:
+        path = self._path(key)
+        try:
+            if not await asyncio.to_thread(path.is_file):
+                raise ObjectMissing(key)
+            status = await asyncio.to_thread(path.stat)
+        except OSError as error:
+            raise _translated(error, key) from error
+        return status.st_size
+
+    async def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        except (IsADirectoryError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise _translated(error, key) from error
+
+    def _path(self, key: str) -> Path:
+        segments = key.split("/")
+        # A leading dot covers `.` and `..`, and keeps half-written files out of reach.
+        well_formed = all(0 < len(part) <= _SEGMENT_LENGTH and not part.startswith(".") for part in segments)
+        if not _KEY.fullmatch(key) or not well_formed:
+            raise ValueError(f"not a storage key: {key!r}")
+        return self._directory.joinpath(*segments)
+
+
+async def _append(file: AtomicFile, chunk: bytes) -> int:
+    try:
+        await asyncio.to_thread(file.write, chunk)
+    except OSError as error:
+        raise StorageUnavailable(str(error)) from error
+    return len(chunk)
+
+
+async def _commit(file: AtomicFile) -> None:
+    try:
+        await asyncio.to_thread(file.commit)
+    except OSError as error:
+        raise StorageUnavailable(str(error)) from error
+
+
+def _translated(error: OSError, key: str) -> ObjectMissing | StorageUnavailable:
+    if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        return ObjectMissing(key)
+    return StorageUnavailable(str(error))

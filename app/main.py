@@ -1,0 +1,90 @@
+"""The composition root of the API: builds, wires, mounts; no logic."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from app import __version__
+from app.config import Settings, get_settings
+from app.core.logging import configure_logging, get_logger
+from app.core.metrics_middleware import instrument
+from app.core.middleware import EdgeMiddleware
+from app.core.wakeup import RedisWaker, use_waker
+from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, problems, users
+from app.services.container import build
+
+log = get_logger(__name__)
+DESCRIPTION = "A booking backend for clinics: nothing accepted is lost or done twice."
+BASE_PATH = "/api/v1"
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    container = build(settings, role="api")
+    app.state.container = container
+    use_waker(RedisWaker(container.redis))
+    await container.hasher.warm_up()
+    log.info("started", pid=os.getpid(), environment=settings.environment.value)
+    try:
+        yield
+    finally:
+        use_waker(None)
+        await container.close()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; settings are the environment's unless given."""
+    settings = settings or get_settings()
+    configure_logging(settings.log, process="api")
+    app = FastAPI(
+        title="Frontdesk",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs" if settings.docs_served else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs_served else None,
+    )
+    app.state.settings = settings
+    for module in (auth, users, doctors, appointments, jobs):
+        app.include_router(module.router, prefix=BASE_PATH)
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    problems.install(app)
+    openapi.install(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    # The last one added is the outermost.
+    if settings.api.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Match",
+                "X-Request-ID",
+            ],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+        )
+    if "*" not in settings.api.allowed_hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.api.allowed_hosts)
+    app.add_middleware(
+        EdgeMiddleware,
+        on_error=problems.unexpected,
+        body_limit=settings.api.body_limit,
+        body_timeout=settings.api.body_timeout,
+        hsts=settings.production,
+    )
+    instrument(app)

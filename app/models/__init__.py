@@ -1,0 +1,20 @@
+"""Tables and their invariants; importing this package makes `Base.metadata` complete."""
+
+from app.models.appointment import Appointment
+from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
+from app.models.doctor import Doctor, TimeOff
+from app.models.idempotency_key import IdempotencyKey
+from app.models.job import Job
+from app.models.user import User
+
+__all__ = [
+    "Appointment",
+    "AuthSession",
+    "Doctor",
+    "IdempotencyKey",
+    "Job",
+    "OneTimeToken",
+    "RefreshToken",
+    "TimeOff",
+    "User",
+]

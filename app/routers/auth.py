@@ -1,0 +1,67 @@
+"""Signing up, in and out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from app.core.errors import InvalidGrantRequest, UnsupportedGrant
+from app.dependencies.idempotency import Idempotent
+from app.dependencies.resources import Auth, Users
+from app.dependencies.session import DeviceDep, Read, Write
+from app.routers.route import TransactionalRoute
+from app.schemas.auth import EmailVerification, Logout, TokenPair
+from app.schemas.users import Registered, Registration
+
+router = APIRouter(prefix="/auth", tags=["identity"], route_class=TransactionalRoute)
+FormText = Annotated[str | None, Form(max_length=4096)]
+
+
+@router.post("/register", status_code=202, dependencies=[Idempotent])
+async def register(data: Registration, users: Users, session: Write) -> Registered:
+    """Make an account. The answer is the same when the e-mail has one already; then its owner gets a mail instead."""
+    await users.register(session, data=data)
+    return Registered(email=data.email)
+
+
+@router.post("/verify-email", status_code=204)
+async def verify_email(data: EmailVerification, auth: Auth, session: Write) -> None:
+    """Confirm an e-mail with the token that was mailed to it; a token works once."""
+    await auth.verify_email(session, token=data.token)
+
+
+@router.post("/token")
+async def token(  # noqa: PLR0913 - RFC 6749 names the fields of this form
+    auth: Auth,
+    read: Read,
+    session: Write,
+    device: DeviceDep,
+    grant_type: FormText = None,
+    username: FormText = None,
+    password: FormText = None,
+    refresh_token: FormText = None,
+    scope: FormText = None,
+    otp: FormText = None,
+) -> TokenPair:
+    """Sign in (`grant_type=password` with `username` and `password`) or stay so (`refresh_token`). RFC 6749.
+
+    A refresh token is spent by its use. Used again within 30 s it gives the same successor; later it ends the session.
+    """
+    match grant_type:
+        case "password":
+            if not username or not password:
+                raise InvalidGrantRequest("username and password are needed.")
+            return await auth.sign_in(read, session, email=username, password=password, device=device)
+        case "refresh_token":
+            if not refresh_token:
+                raise InvalidGrantRequest("refresh_token is needed.")
+            return await auth.refresh(session, refresh_token=refresh_token)
+        case None | "":
+            raise InvalidGrantRequest("grant_type is needed.")
+        case _:
+            raise UnsupportedGrant
+
+
+@router.post("/logout", status_code=204)
+async def logout(data: Logout, auth: Auth, session: Write) -> None:
+    """End the session of this refresh token: its access tokens stop working at once."""
+    await auth.sign_out(session, refresh_token=data.refresh_token)

@@ -1,0 +1,130 @@
+"""Doctors, their hours, absences and free slots."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from app.core.listing import PageQuery
+from app.dependencies.idempotency import Idempotent
+from app.dependencies.listing import page_query
+from app.dependencies.resources import CursorsDep, Doctors
+from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.routers.responses import PathId, conditional, created, paged, tagged
+from app.routers.route import TransactionalRoute
+from app.schemas.base import PageOut
+from app.schemas.doctors import (
+    DOCTORS,
+    DoctorCreate,
+    DoctorRead,
+    DoctorUpdate,
+    SlotList,
+    SlotsQuery,
+    TimeOffCreate,
+    TimeOffList,
+    TimeOffRead,
+    WeeklyHours,
+)
+
+router = APIRouter(prefix="/doctors", tags=["clinic"], route_class=TransactionalRoute)
+
+
+@router.get("", response_model=PageOut[DoctorRead])
+async def list_doctors(
+    query: Annotated[PageQuery, Depends(page_query(DOCTORS))], doctors: Doctors, read: Read, cursors: CursorsDep
+) -> Any:
+    return paged(await doctors.page(read, query=query), query, DOCTORS, cursors)
+
+
+@router.post("", status_code=201, response_model=DoctorRead)
+async def create_doctor(
+    data: DoctorCreate,
+    principal: CurrentUser,
+    _: Annotated[None, Idempotent],
+    doctors: Doctors,
+    session: Write,
+    response: Response,
+) -> Any:
+    """Admins only."""
+    return created(response, await doctors.create(session, principal=principal, data=data), "doctors")
+
+
+@router.get("/{doctor_id}", response_model=DoctorRead)
+async def get_doctor(
+    doctor_id: PathId, doctors: Doctors, read: Read, response: Response, if_none_match: IfNoneMatch = None
+) -> Any:
+    return conditional(response, await doctors.get(read, doctor_id=doctor_id), if_none_match)
+
+
+@router.patch("/{doctor_id}", response_model=DoctorRead)
+async def update_doctor(  # noqa: PLR0913 - each is one thing the framework hands over
+    doctor_id: PathId,
+    data: DoctorUpdate,
+    principal: CurrentUser,
+    doctors: Doctors,
+    session: Write,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Any:
+    """Admins only."""
+    doctor = await doctors.update(session, principal=principal, doctor_id=doctor_id, data=data, if_match=if_match)
+    return tagged(response, doctor)
+
+
+@router.delete("/{doctor_id}", status_code=204)
+async def delete_doctor(
+    doctor_id: PathId, principal: CurrentUser, doctors: Doctors, session: Write, if_match: IfMatch = None
+) -> None:
+    """Admins only; refused while appointments are to come."""
+    await doctors.delete(session, principal=principal, doctor_id=doctor_id, if_match=if_match)
+
+
+@router.put("/{doctor_id}/hours", response_model=DoctorRead)
+async def set_hours(  # noqa: PLR0913 - each is one thing the framework hands over
+    doctor_id: PathId,
+    hours: WeeklyHours,
+    principal: CurrentUser,
+    doctors: Doctors,
+    session: Write,
+    response: Response,
+    if_match: IfMatch = None,
+) -> Any:
+    """Admins only. Replaces the week, in wall-clock time of the clinic's zone; appointments already booked stay."""
+    doctor = await doctors.set_hours(session, principal=principal, doctor_id=doctor_id, hours=hours, if_match=if_match)
+    return tagged(response, doctor)
+
+
+@router.get("/{doctor_id}/slots", response_model=SlotList)
+async def list_slots(doctor_id: PathId, query: Annotated[SlotsQuery, Query()], doctors: Doctors, read: Read) -> Any:
+    """Free slots in the future, by days of the clinic's zone."""
+    spans = await doctors.slots(read, doctor_id=doctor_id, from_day=query.from_, to_day=query.to)
+    return {"items": [{"starts_at": start, "ends_at": end} for start, end in spans]}
+
+
+@router.get("/{doctor_id}/time-off", response_model=TimeOffList)
+async def list_time_off(doctor_id: PathId, principal: CurrentUser, doctors: Doctors, read: Read) -> Any:
+    """Admins only: present and coming absences."""
+    return {"items": await doctors.time_off(read, principal=principal, doctor_id=doctor_id)}
+
+
+@router.post("/{doctor_id}/time-off", status_code=201, response_model=TimeOffRead)
+async def add_time_off(  # noqa: PLR0913 - each is one thing the framework hands over
+    doctor_id: PathId,
+    data: TimeOffCreate,
+    principal: CurrentUser,
+    _: Annotated[None, Idempotent],
+    doctors: Doctors,
+    session: Write,
+    response: Response,
+) -> Any:
+    """Admins only. No slots are offered in the span; appointments already booked in it stay."""
+    away = await doctors.add_time_off(session, principal=principal, doctor_id=doctor_id, data=data)
+    response.headers["Location"] = f"/api/v1/doctors/{doctor_id}/time-off/{away.id}"
+    return away
+
+
+@router.delete("/{doctor_id}/time-off/{time_off_id}", status_code=204)
+async def delete_time_off(
+    doctor_id: PathId, time_off_id: PathId, principal: CurrentUser, doctors: Doctors, session: Write
+) -> None:
+    """Admins only."""
+    await doctors.delete_time_off(session, principal=principal, doctor_id=doctor_id, time_off_id=time_off_id)

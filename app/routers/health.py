@@ -1,0 +1,53 @@
+"""For operators and their probes; never behind a sign-in, never under the public base path."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from app.core.errors import Unavailable
+from app.core.metrics import exposition
+from app.dependencies.resources import ContainerDep
+from app.services.readiness import database_ready, migrations_ready, redis_ready
+
+router = APIRouter(tags=["operators"])
+TIMEOUT = 3.0
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """The process turns; says nothing of what it needs."""
+    return {"status": "ok"}
+
+
+async def _state(check: Awaitable[None]) -> str:
+    try:
+        await asyncio.wait_for(check, TIMEOUT)
+    except Unavailable as error:
+        return error.detail
+    except Exception as error:  # noqa: BLE001 - any failure of a part is what this probe reports
+        return type(error).__name__
+    return "ok"
+
+
+@router.get("/health/ready", responses={503: {"description": "a part fails; `parts` names it"}})
+async def ready(container: ContainerDep) -> Response:
+    """200 when the database answers, Redis answers and the migrations are at head."""
+    checks = {
+        "database": database_ready(container.database),
+        "redis": redis_ready(container.redis),
+        "migrations": migrations_ready(container.database),
+    }
+    states = await asyncio.gather(*(_state(check) for check in checks.values()))
+    parts: dict[str, Any] = dict(zip(checks, states, strict=True))
+    fine = all(state == "ok" for state in states)
+    body = {"status": "ok" if fine else "unavailable", "parts": parts}
+    return JSONResponse(body, 200 if fine else 503, {} if fine else {"Retry-After": "2"})
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    content, media_type = await asyncio.to_thread(exposition)
+    return Response(content, media_type=media_type)

@@ -1,0 +1,69 @@
+"""Work in the background, as those who caused it see it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from app.core.etag import content_tag, none_match
+from app.dependencies.idempotency import Idempotent
+from app.dependencies.resources import Jobs, Reports
+from app.dependencies.session import CurrentUser, IfNoneMatch, Read, Write
+from app.routers.responses import PathId, accepted
+from app.routers.route import TransactionalRoute
+from app.schemas.jobs import JobRead
+from app.schemas.reports import ReportCreate
+
+router = APIRouter(tags=["background"], route_class=TransactionalRoute)
+
+
+@router.get("/jobs/{job_id}", response_model=JobRead)
+async def get_job(
+    job_id: PathId,
+    principal: CurrentUser,
+    jobs: Jobs,
+    read: Read,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Its creator's and admins'."""
+    job = await jobs.get(read, principal=principal, job_id=job_id)
+    tag = content_tag(job.model_dump_json().encode())
+    if none_match(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return job
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The file",
+            "content": {
+                kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "text/csv")
+            },
+        }
+    },
+)
+async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: Read) -> StreamingResponse:
+    """The file that the job made; 409 `job_not_finished` until then."""
+    file = await jobs.result_file(read, principal=principal, job_id=job_id)
+    headers = {"Content-Disposition": f'attachment; filename="{file.name}"', "Content-Length": str(file.size)}
+    return StreamingResponse(file.chunks, media_type=file.media_type, headers=headers)
+
+
+@router.post("/reports", status_code=202, response_model=JobRead)
+async def create_report(  # noqa: PLR0913 - each is one thing the framework hands over
+    data: ReportCreate,
+    principal: CurrentUser,
+    _: Annotated[None, Idempotent],
+    reports: Reports,
+    jobs: Jobs,
+    session: Write,
+    response: Response,
+) -> Any:
+    """Admins only. The answer is the job that draws the report; fetch `/jobs/{id}/result` when it has succeeded."""
+    job_id = await reports.request(session, principal=principal, data=data)
+    return accepted(response, await jobs.accepted(session, job_id=job_id))

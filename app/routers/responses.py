@@ -1,0 +1,43 @@
+"""What the routers answer alike: entity tags, pages and accepted jobs."""
+
+from typing import Annotated, Any
+
+from fastapi import Path, Response
+
+from app.core.etag import none_match, version_tag
+from app.core.listing import Cursors, Listing, PageQuery
+from app.crud.base import Page
+from app.schemas.base import MAX_ID
+from app.schemas.jobs import JobRead
+
+PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
+
+
+def tagged(response: Response, obj: Any) -> Any:
+    """`obj`, its version noted as the answer's ETag."""
+    response.headers["ETag"] = version_tag(obj.version)
+    return obj
+
+
+def created(response: Response, obj: Any, location: str) -> Any:
+    response.headers["Location"] = f"/api/v1/{location}/{obj.id}"
+    return tagged(response, obj)
+
+
+def conditional(response: Response, obj: Any, if_none_match: str | None) -> Any:
+    """`obj` with its ETag, or 304 when the client has it already."""
+    tag = version_tag(obj.version)
+    if none_match(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return obj
+
+
+def paged(page: Page, query: PageQuery, listing: Listing, cursors: Cursors) -> dict[str, Any]:
+    cursor = cursors.encode(listing.scope(query.sort), page.last) if page.last else None
+    return {"items": page.rows, "next_cursor": cursor, "total": page.total}
+
+
+def accepted(response: Response, job: JobRead) -> JobRead:
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    return job

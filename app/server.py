@@ -1,0 +1,102 @@
+"""Serving the API: uvicorn in this process, or gunicorn over several."""
+
+import signal
+from typing import Any
+
+import uvicorn
+from gunicorn.app.base import BaseApplication
+from uvicorn_worker import UvicornWorker
+
+from app.config import Settings
+from app.core.metrics import forget_process, prepare_multiprocess
+
+KEEP_ALIVE_SECONDS = 20
+# uvicorn's grace < gunicorn's < the container's: the inner one always ends first.
+OUTER_GRACE = 5
+_COMMON: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "date_header": True,
+    "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+    "h11_max_incomplete_event_size": 64 * 1024,
+}
+
+
+def _proxies(settings: Settings) -> dict[str, Any]:
+    trusted = settings.api.trusted_proxies
+    return {"proxy_headers": bool(trusted), "forwarded_allow_ips": ",".join(trusted) or None}
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM; requests under way get `API_SHUTDOWN_GRACE` seconds."""
+    prepare_multiprocess()
+    if settings.api.workers == 1:
+        _serve_alone(settings)
+    else:
+        GunicornServer(settings).run()
+
+
+def _serve_alone(settings: Settings) -> None:
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=settings.api.shutdown_grace,
+        **_proxies(settings),
+        **_COMMON,
+    )
+
+
+class ApiWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn-worker has no types
+    """Set up by GunicornServer, which knows the settings."""
+
+    CONFIG_KWARGS: dict[str, Any] = {**UvicornWorker.CONFIG_KWARGS, **_COMMON, "loop": "auto", "http": "auto"}
+
+
+def _die_with_parent(_server: Any, _worker: Any) -> None:
+    # Without this a killed master leaves workers that hold the port.
+    import ctypes  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _forget(_server: Any, worker: Any) -> None:
+    forget_process(worker.pid)
+
+
+class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn as a library: its settings are ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        ApiWorker.CONFIG_KWARGS |= _proxies(settings) | {"timeout_graceful_shutdown": settings.api.shutdown_grace}
+        values = {
+            "bind": f"{settings.host}:{settings.port}",
+            "workers": settings.api.workers,
+            "worker_class": f"{__name__}.ApiWorker",
+            "graceful_timeout": settings.api.shutdown_grace + OUTER_GRACE,
+            "keepalive": KEEP_ALIVE_SECONDS,
+            "timeout": 60,
+            "max_requests": 200_000,
+            "max_requests_jitter": 20_000,
+            "post_fork": _die_with_parent,
+            "child_exit": _forget,
+            "control_socket_disable": True,
+        }
+        for name, value in values.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        from app.main import create_app  # noqa: PLC0415 - in the worker, after the fork
+
+        return create_app(self._settings)

@@ -1,0 +1,131 @@
+"""Signing in, staying signed in, signing out."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.config import AuthSettings
+from app.core.database import ReadSession, WriteSession
+from app.core.enums import Role, TokenPurpose
+from app.core.errors import EmailNotVerified, Invalid, InvalidGrant, RefreshTokenReused, Unauthenticated
+from app.core.hashing import PasswordHasher
+from app.core.jobs import enqueue
+from app.core.rate_limit import FailureLimit
+from app.core.security import AccessTokens, OpaqueTokens
+from app.crud.auth_sessions import auth_sessions
+from app.crud.users import users
+from app.models import AuthSession
+from app.schemas.auth import TokenPair
+from app.schemas.jobs import SendVerificationMail
+from app.services.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a sign-in comes from, as far as the client tells."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthService:
+    settings: AuthSettings
+    verified_email_required: bool
+    hasher: PasswordHasher
+    access_tokens: AccessTokens
+    opaque_tokens: OpaqueTokens
+    failures: FailureLimit
+
+    async def authenticate(self, read: ReadSession, *, token: str) -> Principal:
+        """The signed-in user behind an access token; Unauthenticated when it, its session or its user is no longer good."""
+        claims = self.access_tokens.verify(token)
+        row = await auth_sessions.principal(read, session_id=claims.session_id, user_id=claims.user_id)
+        if row is None:
+            raise Unauthenticated
+        return Principal(*row, claims.session_id)
+
+    async def sign_in(
+        self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device
+    ) -> TokenPair:
+        """A new session. InvalidGrant for an unknown user, a wrong password or an account that is off, all at one cost;
+        RateLimited after repeated failures."""
+        await self.failures.check(email, device.address)
+        user = await users.by_email(read, email)
+        # No connection is held here: hashing is the long part of a sign-in.
+        fits = await self.hasher.verify(password, user.password_hash if user else None)
+        if user is None or not fits or not user.is_active:
+            await self.failures.record(email, device.address)
+            raise InvalidGrant
+        if self.verified_email_required and not user.email_verified:
+            await enqueue(session, SendVerificationMail(user_id=user.id))
+            raise EmailNotVerified
+        sign_in = await auth_sessions.add(
+            session, AuthSession(user_id=user.id, user_agent=device.user_agent, address=device.address)
+        )
+        return await self._pair(
+            session,
+            user_id=user.id,
+            role=user.role,
+            session_id=sign_in.id,
+            scope="",
+            refresh_token=self.opaque_tokens.new(),
+        )
+
+    async def refresh(self, session: WriteSession, *, refresh_token: str) -> TokenPair:
+        """The next pair. Within the grace a spent token gives the same successor again, so that a lost answer logs
+        nobody out; after it the whole session ends (RFC 9700, 4.14.2)."""
+        digest = self.opaque_tokens.digest(refresh_token)
+        spent = await auth_sessions.spend(session, token_hash=digest)
+        if spent is None:
+            known = await auth_sessions.refresh_token(
+                session, token_hash=digest, grace_seconds=self.settings.refresh_grace_seconds
+            )
+            if known is None or known.spent_at is None or known.revoked_at is not None:
+                raise InvalidGrant
+            if not known.in_grace:
+                await auth_sessions.revoke(session, known.session_id)
+                raise RefreshTokenReused
+            spent = known
+        live = await auth_sessions.touch(session, spent.session_id)
+        if live is None:
+            raise InvalidGrant
+        return await self._pair(
+            session,
+            user_id=live.user_id,
+            role=live.role,
+            session_id=spent.session_id,
+            scope=live.scope,
+            refresh_token=self.opaque_tokens.derive("refresh-successor", refresh_token),
+        )
+
+    async def sign_out(self, session: WriteSession, *, refresh_token: str) -> None:
+        """End the session of any of its refresh tokens; a token that nobody knows changes nothing."""
+        known = await auth_sessions.refresh_token(
+            session, token_hash=self.opaque_tokens.digest(refresh_token), grace_seconds=0
+        )
+        if known is not None:
+            await auth_sessions.revoke(session, known.session_id)
+
+    async def verify_email(self, session: WriteSession, *, token: str) -> None:
+        """Note that the mail arrived; Invalid when the token is not a live one."""
+        user_id = await auth_sessions.use_one_time_token(
+            session, purpose=TokenPurpose.VERIFY_EMAIL, token_hash=self.opaque_tokens.digest(token)
+        )
+        user = await users.lock(session, user_id) if user_id is not None else None
+        if user is None:
+            raise Invalid("The token is unknown, used or expired.", loc=("body", "token"), kind="token_invalid")
+        await users.patch(session, user, {"email_verified": True})
+
+    async def _pair(
+        self, session: WriteSession, *, user_id: int, role: Role, session_id: int, scope: str, refresh_token: str
+    ) -> TokenPair:
+        await auth_sessions.add_refresh_token(
+            session,
+            session_id=session_id,
+            token_hash=self.opaque_tokens.digest(refresh_token),
+            expires_at=datetime.now(UTC) + timedelta(days=self.settings.refresh_token_days),
+        )
+        access_token, lifetime = self.access_tokens.issue(
+            user_id=user_id, session_id=session_id, role=role.value, scope=scope
+        )
+        return TokenPair(access_token=access_token, expires_in=lifetime, refresh_token=refresh_token, scope=scope)

@@ -1,0 +1,104 @@
+"""Everything that a process is made of, built once from the settings: by the API, by the workers, by the commands."""
+
+from dataclasses import dataclass
+
+from limits.aio.storage import RedisStorage
+from redis.asyncio import Redis
+
+from app.config import MailSettings, Settings
+from app.core.database import Database, Role
+from app.core.hashing import PasswordHasher
+from app.core.listing import Cursors
+from app.core.rate_limit import FailureLimit
+from app.core.redis import make_pool
+from app.core.security import AccessTokens, OpaqueTokens
+from app.integrations.mail import FileMailer, Mailer, SmtpMailer
+from app.integrations.storage import LocalStorage, Storage
+from app.services.appointments import AppointmentService
+from app.services.auth import AuthService
+from app.services.doctors import DoctorService
+from app.services.jobs import JobService
+from app.services.mails import MailService
+from app.services.reports import ReportService
+from app.services.users import UserService
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    settings: Settings
+    database: Database
+    redis: Redis
+    hasher: PasswordHasher
+    cursors: Cursors
+    mailer: Mailer
+    storage: Storage
+    auth: AuthService
+    users: UserService
+    doctors: DoctorService
+    appointments: AppointmentService
+    jobs: JobService
+    mails: MailService
+    reports: ReportService
+
+    async def close(self) -> None:
+        self.hasher.close()
+        await self.mailer.close()
+        await self.redis.aclose()
+        await self.database.close()
+
+
+def make_mailer(settings: MailSettings) -> Mailer:
+    if settings.backend == "file":
+        return FileMailer(settings.directory, settings.sender)
+    return SmtpMailer(
+        host=settings.host,
+        port=settings.port,
+        username=settings.username or None,
+        password=settings.password.get_secret_value() or None,
+        sender=settings.sender,
+        security=settings.security,
+        timeout=settings.timeout,
+    )
+
+
+def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
+    """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
+    database = Database(settings.database, role=role, pooled=pooled)
+    pool = make_pool(settings.redis)
+    opaque_tokens = OpaqueTokens(settings.auth)
+    hasher = PasswordHasher(settings.hashing)
+    storage = LocalStorage(settings.storage.directory)
+    mailer = make_mailer(settings.mail)
+    zone = settings.clinic.zone
+    failures = FailureLimit(
+        RedisStorage(
+            "async+" + settings.redis.url.get_secret_value(),
+            implementation="redispy",
+            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
+        ),
+        amount=settings.auth.max_failures,
+        window=settings.auth.failure_window,
+    )
+    return Container(
+        settings=settings,
+        database=database,
+        redis=Redis(connection_pool=pool),
+        hasher=hasher,
+        cursors=Cursors(opaque_tokens),
+        mailer=mailer,
+        storage=storage,
+        auth=AuthService(
+            settings.auth,
+            settings.verified_email_required,
+            hasher,
+            AccessTokens(settings.auth),
+            opaque_tokens,
+            failures,
+        ),
+        users=UserService(hasher),
+        doctors=DoctorService(zone),
+        appointments=AppointmentService(zone),
+        jobs=JobService(storage),
+        mails=MailService(settings, database, mailer, opaque_tokens),
+        reports=ReportService(settings.clinic, database, storage),
+    )

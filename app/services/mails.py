@@ -1,0 +1,87 @@
+"""What the service says by mail. Each method is one attempt; the Message-ID is the same for every attempt of a job."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.config import Settings
+from app.core.database import Database
+from app.core.enums import AppointmentStatus, TokenPurpose
+from app.core.jobs import JobFailed
+from app.core.security import OpaqueTokens
+from app.crud.appointments import appointments
+from app.crud.auth_sessions import auth_sessions
+from app.crud.users import users
+from app.emails.render import render
+from app.integrations.mail import Mailer
+from app.integrations.mail_message import Mail, MailRejected
+from app.schemas.jobs import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
+
+MESSAGE_ID_DOMAIN = "frontdesk"
+
+
+@dataclass(frozen=True, slots=True)
+class MailService:
+    settings: Settings
+    database: Database
+    mailer: Mailer
+    opaque_tokens: OpaqueTokens
+
+    async def send_verification(self, message: SendVerificationMail, *, job_id: int) -> dict[str, str]:
+        """Mail a link that verifies the address. The token is derived from the job, so that its plain form is never stored."""
+        user = await users.get(self.database.read, message.user_id)
+        if user is None or user.email_verified:
+            return {"skipped": "the account is gone or verified"}
+        token = self.opaque_tokens.derive(TokenPurpose.VERIFY_EMAIL.value, str(job_id))
+        hours = self.settings.auth.verification_hours
+        async with self.database.session_scope() as session:
+            await auth_sessions.add_one_time_token(
+                session,
+                user_id=user.id,
+                purpose=TokenPurpose.VERIFY_EMAIL,
+                token_hash=self.opaque_tokens.digest(token),
+                expires_at=datetime.now(UTC) + timedelta(hours=hours),
+            )
+        context = {
+            "full_name": user.full_name,
+            "link": f"{self.settings.base_url}/verify-email#token={token}",
+            "token": token,
+            "expires_hours": hours,
+        }
+        return await self._send(user.email, "verify_email", context, job_id)
+
+    async def send_account_exists(self, message: SendAccountExistsMail, *, job_id: int) -> dict[str, str]:
+        user = await users.get(self.database.read, message.user_id)
+        if user is None:
+            return {"skipped": "the account is gone"}
+        context = {"full_name": user.full_name, "sign_in_link": self.settings.base_url}
+        return await self._send(user.email, "account_exists", context, job_id)
+
+    async def send_appointment(self, message: SendAppointmentMail, *, job_id: int) -> dict[str, str]:
+        """Tell the patient what became of an appointment; a reminder that time has overtaken is not sent."""
+        found = await appointments.for_mail(self.database.read, message.appointment_id)
+        if found is None:
+            raise JobFailed("the appointment is gone")
+        overtaken = found.status is not AppointmentStatus.BOOKED or found.starts_at != message.starts_at
+        if message.kind is AppointmentMail.REMINDER and overtaken:
+            return {"skipped": "the appointment was moved or ended"}
+        local = message.starts_at.astimezone(self.settings.clinic.zone)
+        context = {
+            "patient_name": found.patient_name,
+            "doctor_name": found.doctor_name,
+            "specialty": found.specialty,
+            "starts_at_local": f"{local:%A}, {local.day} {local:%B %Y at %H:%M}",
+            "timezone": self.settings.clinic.timezone,
+            "appointment_id": found.id,
+        }
+        return await self._send(found.email, f"appointment_{message.kind.value}", context, job_id)
+
+    async def _send(self, to: str, template: str, context: dict[str, object], job_id: int) -> dict[str, str]:
+        words = render(template, context | {"clinic_name": self.settings.clinic.name})
+        message_id = f"<job-{job_id}@{MESSAGE_ID_DOMAIN}>"
+        try:
+            await self.mailer.send(
+                Mail(to=to, subject=words.subject, text=words.text, html=words.html, message_id=message_id)
+            )
+        except MailRejected as error:
+            raise JobFailed(str(error)) from error
+        return {"message_id": message_id}

@@ -1,0 +1,111 @@
+"""Reports: asked for by an admin, computed and drawn in a CPU job, kept as a file."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from app.config import ClinicSettings
+from app.core.database import Database, WriteSession
+from app.core.enums import AppointmentStatus
+from app.core.jobs import enqueue
+from app.crud import utilisation
+from app.integrations.storage import Storage
+from app.schemas.jobs import DrawUtilisationReport
+from app.schemas.reports import DayUtilisation, DoctorUtilisation, ReportCreate, ReportFormat, UtilisationReport
+from app.services.calendar import Span, day_bounds, merge, open_spans
+from app.services.principal import Principal, require_admin
+from app.services.report_csv import render_utilisation_csv
+from app.services.report_pdf import render_utilisation_pdf
+
+_MEDIA_TYPES = {ReportFormat.PDF: "application/pdf", ReportFormat.CSV: "text/csv; charset=utf-8"}
+_WORKED = (AppointmentStatus.BOOKED, AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportService:
+    clinic: ClinicSettings
+    database: Database
+    storage: Storage
+
+    async def request(self, session: WriteSession, *, principal: Principal, data: ReportCreate) -> int:
+        """Accept the report; returns the id of the job that draws it."""
+        require_admin(principal)
+        return await enqueue(session, DrawUtilisationReport(from_day=data.from_, to_day=data.to, format=data.format))
+
+    async def draw_utilisation(self, message: DrawUtilisationReport, *, job_id: int, lease: UUID) -> dict[str, Any]:
+        """Compute, draw and store the report; the answer says where. No transaction is open while it computes."""
+        report = await self.utilisation(message.from_day, message.to_day)
+        render = {ReportFormat.PDF: render_utilisation_pdf, ReportFormat.CSV: render_utilisation_csv}[message.format]
+        # A thread, so that the lease is renewed while the document is drawn.
+        document = await asyncio.to_thread(render, report)
+        # The lease is part of the name: an attempt that lost it never touches the file of its successor.
+        key = f"reports/{job_id}-{lease.hex}.{message.format.value}"
+        size = await self.storage.put(key, document)
+        name = f"utilisation-{message.from_day}-{message.to_day}.{message.format.value}"
+        return {"file": {"key": key, "name": name, "media_type": _MEDIA_TYPES[message.format], "size": size}}
+
+    async def utilisation(self, from_day: date, to_day: date) -> UtilisationReport:
+        read, zone = self.database.read, self.clinic.zone
+        start, end = day_bounds(from_day, to_day, zone)
+        doctors = await utilisation.doctors_in(read, start=start, end=end)
+        away: dict[int, list[Span]] = defaultdict(list)
+        for row in await utilisation.absences(read, start=start, end=end):
+            away[row.doctor_id].append((row.starts_at, row.ends_at))
+        counted: dict[tuple[int, AppointmentStatus], int] = defaultdict(int)
+        booked_by_doctor: dict[int, int] = defaultdict(int)
+        booked_by_day: dict[date, int] = defaultdict(int)
+        sums = await utilisation.appointment_sums(read, start=start, end=end, timezone=self.clinic.timezone)
+        for doctor_id, day, status, number, minutes in sums:
+            counted[doctor_id, status] += number
+            if status in _WORKED:
+                booked_by_doctor[doctor_id] += int(minutes)
+                booked_by_day[day] += int(minutes)
+        available_by_doctor: dict[int, int] = defaultdict(int)
+        available_by_day: dict[date, int] = defaultdict(int)
+        for doctor in doctors:
+            if doctor.is_active and doctor.deleted_at is None:
+                for day, minutes in self._available(doctor.hours, from_day, to_day, away[doctor.id]):
+                    available_by_doctor[doctor.id] += minutes
+                    available_by_day[day] += minutes
+        return UtilisationReport(
+            clinic_name=self.clinic.name,
+            timezone=self.clinic.timezone,
+            from_day=from_day,
+            to_day=to_day,
+            generated_at=datetime.now(UTC),
+            doctors=[
+                DoctorUtilisation(
+                    doctor_id=doctor.id,
+                    full_name=doctor.full_name,
+                    specialty=doctor.specialty,
+                    available_minutes=available_by_doctor[doctor.id],
+                    booked_minutes=booked_by_doctor[doctor.id],
+                    appointments=sum(counted[doctor.id, status] for status in AppointmentStatus),
+                    completed=counted[doctor.id, AppointmentStatus.COMPLETED],
+                    cancelled=counted[doctor.id, AppointmentStatus.CANCELLED],
+                    no_show=counted[doctor.id, AppointmentStatus.NO_SHOW],
+                )
+                for doctor in doctors
+            ],
+            days=[
+                DayUtilisation(day=day, available_minutes=available_by_day[day], booked_minutes=booked_by_day[day])
+                for day in sorted(available_by_day.keys() | booked_by_day.keys())
+            ],
+        )
+
+    def _available(
+        self, hours: list[dict[str, Any]], from_day: date, to_day: date, away: list[Span]
+    ) -> list[tuple[date, int]]:
+        absent = merge(away)
+        available = []
+        for start, end in open_spans(hours, from_day, to_day, self.clinic.zone):
+            lost = sum(
+                (min(end, until) - max(start, since) for since, until in absent if since < end and until > start),
+                timedelta(),
+            )
+            day = start.astimezone(self.clinic.zone).date()
+            available.append((day, int((end - start - lost).total_seconds() // 60)))
+        return available

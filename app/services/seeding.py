@@ -1,0 +1,54 @@
+"""What a new installation starts with. Safe to repeat: what is there stays as it is."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from app.config import Settings
+from app.core.database import Database
+from app.core.enums import Role
+from app.core.hashing import PasswordHasher
+from app.crud.users import users
+from app.models import Doctor
+
+_WEEKDAYS = range(5)
+_DOCTORS = (
+    ("Dr. Amina Haddad", "General practice", 15, (("08:00", "12:00"), ("13:00", "17:00"))),
+    ("Dr. Jonas Weber", "Cardiology", 30, (("09:00", "13:00"), ("14:00", "17:00"))),
+    ("Dr. Sofia Lindgren", "Dermatology", 20, (("08:30", "12:30"), ("13:30", "16:30"))),
+    ("Dr. Marek Nowak", "Orthopaedics", 30, (("09:00", "17:00"),)),
+    ("Dr. Chiara Rossi", "Paediatrics", 20, (("08:00", "12:00"), ("14:00", "18:00"))),
+    ("Dr. Élodie Martin", "Neurology", 45, (("10:00", "13:00"), ("14:00", "18:30"))),
+)
+# Any number: two processes that seed at once take turns.
+_SEED_LOCK = 4_721_002
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    superadmin: bool
+    doctors: int
+
+
+async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -> Seeded:
+    """The first superadmin unless that e-mail has an account, and six doctors with hours unless there are any."""
+    email = settings.first.superadmin_email
+    password_hash = await hasher.hash(settings.first.superadmin_password.get_secret_value())
+    async with database.session_scope() as session:
+        await session.execute(select(func.pg_advisory_xact_lock(_SEED_LOCK)))
+        made = await users.add_if_free(
+            session,
+            email=email,
+            full_name="First superadmin",
+            password_hash=password_hash,
+            role=Role.SUPERADMIN,
+            email_verified=True,
+        )
+        known = await session.scalar(select(func.count()).select_from(Doctor))
+        if known:
+            return Seeded(made is not None, 0)
+        for full_name, specialty, minutes, spans in _DOCTORS:
+            hours = [{"weekday": weekday, "start": start, "end": end} for weekday in _WEEKDAYS for start, end in spans]
+            session.add(Doctor(full_name=full_name, specialty=specialty, slot_minutes=minutes, hours=hours))
+        await session.flush()
+        return Seeded(made is not None, len(_DOCTORS))

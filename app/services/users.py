@@ -1,0 +1,111 @@
+"""Accounts: registering, the own profile, and what admins do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.core.database import ReadSession, WriteSession
+from app.core.enums import Role
+from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.etag import check_if_match, version_tag
+from app.core.hashing import PasswordHasher
+from app.core.jobs import enqueue
+from app.core.listing import PageQuery
+from app.crud.auth_sessions import auth_sessions
+from app.crud.base import Page
+from app.crud.users import users
+from app.models import User
+from app.schemas.jobs import SendAccountExistsMail, SendVerificationMail
+from app.schemas.users import ProfileUpdate, Registration, UserCreate, UserUpdate
+from app.services.principal import Principal, require_admin
+
+
+@dataclass(frozen=True, slots=True)
+class UserService:
+    hasher: PasswordHasher
+
+    async def register(self, session: WriteSession, *, data: Registration) -> None:
+        """Make a client's account and mail its owner; when the e-mail is taken, mail its owner instead, at the same cost."""
+        password_hash = await self.hasher.hash(data.password)
+        user = await users.add_if_free(
+            session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=Role.CLIENT
+        )
+        if user is not None:
+            await enqueue(session, SendVerificationMail(user_id=user.id))
+            return
+        owner = await users.id_by_email(session, data.email)
+        if owner is not None:
+            await enqueue(session, SendAccountExistsMail(user_id=owner))
+
+    async def update_profile(
+        self, session: WriteSession, *, principal: Principal, data: ProfileUpdate, if_match: str | None
+    ) -> User:
+        return await self._change(session, principal.id, data.model_dump(exclude_unset=True), if_match)
+
+    async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
+        require_admin(principal)
+        return await users.page(read, query)
+
+    async def get(self, read: ReadSession, *, principal: Principal, user_id: int) -> Row[Any]:
+        require_admin(principal)
+        user = await users.get(read, user_id)
+        if user is None:
+            raise NotFound
+        return user
+
+    async def create(self, session: WriteSession, *, principal: Principal, data: UserCreate) -> User:
+        """An account made by an admin, with a verification mail; Conflict when the e-mail is taken."""
+        require_admin(principal)
+        if data.role is not Role.CLIENT and not principal.is_superadmin:
+            raise Forbidden("Only a superadmin may give this role.")
+        password_hash = await self.hasher.hash(data.password)
+        user = await users.add_if_free(
+            session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=data.role
+        )
+        if user is None:
+            raise Conflict("Another account has this e-mail.")
+        await enqueue(session, SendVerificationMail(user_id=user.id))
+        return user
+
+    async def update(
+        self, session: WriteSession, *, principal: Principal, user_id: int, data: UserUpdate, if_match: str | None
+    ) -> User:
+        """Change an account; turning it off or changing its role ends its sessions."""
+        require_admin(principal)
+        changes = data.model_dump(exclude_unset=True)
+        user = await self._locked(session, principal, user_id)
+        if "role" in changes and changes["role"] is not user.role and not principal.is_superadmin:
+            raise Forbidden("Only a superadmin may change a role.")
+        loses_access = changes.get("is_active") is False or changes.get("role", user.role) is not user.role
+        if loses_access and user.id == principal.id:
+            raise Conflict("You can't take your own access away.")
+        check_if_match(if_match, version_tag(user.version))
+        if loses_access:
+            await auth_sessions.revoke_all(session, user.id)
+        return await users.patch(session, user, changes)
+
+    async def delete(self, session: WriteSession, *, principal: Principal, user_id: int, if_match: str | None) -> None:
+        """Take an account out of sight and end its sessions; its appointments stay."""
+        require_admin(principal)
+        user = await self._locked(session, principal, user_id)
+        if user.id == principal.id:
+            raise Conflict("You can't delete your own account.")
+        check_if_match(if_match, version_tag(user.version))
+        await auth_sessions.revoke_all(session, user.id)
+        await users.soft_delete(session, user)
+
+    async def _locked(self, session: WriteSession, principal: Principal, user_id: int) -> User:
+        user = await users.lock(session, user_id)
+        if user is None:
+            raise NotFound
+        if user.role is not Role.CLIENT and not principal.is_superadmin and user.id != principal.id:
+            raise Forbidden("Only a superadmin may change staff accounts.")
+        return user
+
+    async def _change(self, session: WriteSession, user_id: int, changes: dict[str, Any], if_match: str | None) -> User:
+        user = await users.lock(session, user_id)
+        if user is None:
+            raise NotFound
+        check_if_match(if_match, version_tag(user.version))
+        return await users.patch(session, user, changes)

@@ -1,0 +1,159 @@
+"""One attempt at one job: claim, renew the lease while it runs, complete fenced by it (decision 2)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from app.config import JobSettings
+from app.core.context import Cause, bound
+from app.core.database import Database, is_retryable, is_unavailable
+from app.core.jobs import JobFailed, JobMessage, JobStatus
+from app.core.logging import get_logger
+from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
+from app.core.redaction import redact_text
+from app.crud.jobs import jobs
+
+log = get_logger(__name__)
+MAX_ERROR = 2000
+
+
+class LeaseLost(Exception):
+    """Another attempt owns the job now: what this one would still write is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a job body knows of itself."""
+
+    job_id: int
+    lease: UUID
+    number: int
+
+
+Body = Callable[[Any, Attempt], Awaitable[Any]]
+Bodies = Mapping[type[JobMessage], Body]
+
+
+class Runner:
+    """Runs jobs by id. It never raises for what a job does: the ledger keeps the outcome and decides on a retry."""
+
+    def __init__(self, database: Database, bodies: Bodies, settings: JobSettings) -> None:
+        self._database = database
+        self._bodies = {message.name: (message, body) for message, body in bodies.items()}
+        self._settings = settings
+
+    async def run(self, job_id: int) -> JobStatus | None:
+        """Attempt the job; None when there was nothing to claim, so that the message is dropped."""
+        async with self._database.session_scope() as session:
+            job = await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+        if job is None:
+            log.debug("nothing to claim", job_id=job_id)
+            return None
+        cause = Cause(request_id=job.request_id, traceparent=job.traceparent, user_id=job.created_by)
+        with bound(cause, job_id=job.id, job=job.name, attempt=job.attempt):
+            waited = (job.started_at - job.run_at).total_seconds()
+            JOB_WAIT_SECONDS.labels(job.queue.value).observe(max(0.0, waited))
+            return await self._attempt(job)
+
+    async def _attempt(self, job: Row[Any]) -> JobStatus | None:
+        started = time.perf_counter()
+        message_type, body = self._bodies[job.name]
+        attempt = Attempt(job.id, job.lease_token, job.attempt)
+        try:
+            message = message_type.model_validate(job.payload)
+            result = await self._with_lease(attempt, body(message, attempt), timeout=message_type.timeout)
+            await self._recorded(lambda: self._succeed(attempt, result))
+            outcome = JobStatus.SUCCEEDED
+        except LeaseLost:
+            log.warning("lease lost, the outcome is dropped")
+            outcome = None
+        except asyncio.CancelledError:
+            await asyncio.shield(self._release(attempt))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
+            outcome = await self._failed(attempt, message_type, error)
+        seconds = time.perf_counter() - started
+        JOBS.labels(job.name, outcome.value if outcome else "lost").inc()
+        JOB_SECONDS.labels(job.name).observe(seconds)
+        log.info("job", outcome=outcome.value if outcome else "lost", duration_ms=round(seconds * 1000, 1))
+        return outcome
+
+    async def _with_lease(self, attempt: Attempt, work: Awaitable[Any], *, timeout: float) -> Any:
+        """The body's result; LeaseLost as soon as the lease turns out to be lost, TimeoutError after `timeout` seconds."""
+        task = asyncio.ensure_future(work)
+        heart = asyncio.create_task(self._beat(attempt))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.wait({task, heart}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                heart.result()
+                raise LeaseLost
+            return task.result()
+        finally:
+            for one in (task, heart):
+                one.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await one
+
+    async def _beat(self, attempt: Attempt) -> None:
+        """Renew the lease until it is lost; a database that is away is only a beat missed."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            try:
+                async with self._database.session_scope() as session:
+                    held = await jobs.renew(session, attempt.job_id, attempt.lease, lease_seconds=self._settings.lease)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("lease not renewed", error=repr(error))
+                continue
+            if not held:
+                return
+
+    async def _succeed(self, attempt: Attempt, result: Any) -> None:
+        async with self._database.session_scope() as session:
+            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=result):
+                raise LeaseLost
+
+    async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
+        reason = redact_text(f"{type(error).__name__}: {error}")[:MAX_ERROR].replace("\0", "")
+        final = isinstance(error, JobFailed)
+        log.warning("attempt failed", error=reason, exc_info=None if final else error)
+
+        async def record() -> JobStatus | None:
+            async with self._database.session_scope() as session:
+                return await jobs.retry_or_bury(
+                    session,
+                    attempt.job_id,
+                    attempt.lease,
+                    error=reason,
+                    delay=message_type.retry.delay(attempt.number),
+                    final=final,
+                )
+
+        return await self._recorded(record)
+
+    async def _release(self, attempt: Attempt) -> None:
+        # The worker is stopping: the job goes back at once and the attempt does not count.
+        with suppress(Exception):
+            async with self._database.session_scope() as session:
+                await jobs.release(session, attempt.job_id, attempt.lease)
+
+    async def _recorded(self, record: Callable[[], Awaitable[Any]]) -> Any:
+        """Write an outcome down, waiting for a database that is away for as long as the lease may still be ours."""
+        async for one in AsyncRetrying(
+            stop=stop_after_delay(self._settings.lease),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            retry=retry_if_exception(lambda error: is_unavailable(error) or is_retryable(error)),
+            reraise=True,
+        ):
+            with one:
+                return await record()
+        raise AssertionError("unreachable: tenacity re-raises")

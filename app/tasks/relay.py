@@ -1,0 +1,179 @@
+"""Carries the ledger's jobs to the queues, takes back what was lost on the way, and fires what is due.
+
+Any number may run at once: they share the work by row locks and need no leader.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from arq import ArqRedis
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+from sqlalchemy import Row
+
+from app.core.jobs import Queue
+from app.core.logging import get_logger
+from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
+from app.core.wakeup import CHANNEL
+from app.crud.idempotency_keys import KEPT, idempotency_keys
+from app.crud.jobs import jobs
+from app.services.container import Container
+from app.tasks.broker import TASK
+
+log = get_logger(__name__)
+BATCH = 200
+EPOCH_KEY = "frontdesk:epoch"
+SWEEP_INTERVAL = 30.0
+PRUNE_INTERVAL = 3600.0
+_QUEUE_AWAY = (RedisError, KombuError, OSError, TimeoutError)
+
+
+class Relay:
+    def __init__(self, container: Container, arq: ArqRedis, celery: Celery) -> None:
+        self._container = container
+        self._database = container.database
+        self._settings = container.settings.jobs
+        self._arq = arq
+        self._celery = celery
+        self._wake = asyncio.Event()
+        self._epoch: bytes | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled. Whatever fails is logged and tried again: the ledger has it all."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
+            group.create_task(self._every(self._settings.reap_interval, self.reap))
+            group.create_task(self._every(SWEEP_INTERVAL, self.sweep))
+            group.create_task(self._every(PRUNE_INTERVAL, self.prune))
+
+    async def _every(
+        self, seconds: float, step: Callable[[], Awaitable[None]], *, wake: asyncio.Event | None = None
+    ) -> None:
+        while True:
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001 - the relay outlives every fault of its parts
+                log.warning("relay step failed", step=step.__name__, error=repr(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await (wake.wait() if wake else asyncio.Event().wait())
+            if wake:
+                wake.clear()
+
+    async def _listen(self) -> None:
+        """Turn wake-up calls into an event. While Redis is away the relay polls."""
+        while True:
+            try:
+                async with self._container.redis.pubsub() as channel:
+                    await channel.subscribe(CHANNEL)
+                    self._wake.set()
+                    while True:
+                        if await channel.get_message(ignore_subscribe_messages=True, timeout=5):
+                            self._wake.set()
+            except _QUEUE_AWAY:
+                await asyncio.sleep(1)
+
+    async def publish(self) -> None:
+        """Give every due job to its queue."""
+        await self._notice_lost_queues()
+        while True:
+            async with self._database.session_scope() as session:
+                batch = await jobs.take_unpublished(session, limit=BATCH)
+            if not batch:
+                return
+            refused = await self._send(batch)
+            if refused:
+                async with self._database.session_scope() as session:
+                    await jobs.unpublish(session, refused)
+                return
+            if len(batch) < BATCH:
+                return
+
+    async def _send(self, batch: Sequence[Row[Any]]) -> list[int]:
+        """Hand messages over outside of any transaction; gives the ids that were not taken."""
+        by_io = [row for row in batch if row.queue is Queue.IO]
+        by_cpu = [row for row in batch if row.queue is Queue.CPU]
+        refused: list[int] = []
+        for queue, rows, send in ((Queue.IO, by_io, self._send_io), (Queue.CPU, by_cpu, self._send_cpu)):
+            try:
+                await send(rows)
+                RELAY_PUBLISHED.labels(queue.value).inc(len(rows))
+            except _QUEUE_AWAY as error:
+                log.warning("queue is away, its jobs wait in the ledger", queue=queue.value, error=repr(error))
+                refused += [row.id for row in rows]
+        return refused
+
+    async def _send_io(self, rows: Sequence[Row[Any]]) -> None:
+        for start in range(0, len(rows), 20):
+            await asyncio.gather(
+                *(
+                    # A new publication is a new message: ARQ would ignore a known id.
+                    self._arq.enqueue_job(TASK, row.id, _job_id=f"{row.id}-{row.publications}")
+                    for row in rows[start : start + 20]
+                )
+            )
+
+    async def _send_cpu(self, rows: Sequence[Row[Any]]) -> None:
+        if rows:
+            await asyncio.to_thread(self._send_cpu_blocking, [row.id for row in rows])
+
+    def _send_cpu_blocking(self, ids: Sequence[int]) -> None:
+        with self._celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=self._container.settings.redis.timeout)
+            producer = self._celery.amqp.Producer(connection)
+            for job_id in ids:
+                self._celery.send_task(TASK, args=[job_id], producer=producer, ignore_result=True)
+
+    async def _notice_lost_queues(self) -> None:
+        """A mark that is gone from Redis means that the queues are gone too: publish everything again at once."""
+        redis = self._container.redis
+        try:
+            present = await redis.get(EPOCH_KEY)
+            if present is None:
+                await redis.set(EPOCH_KEY, uuid4().hex, nx=True)
+                present = await redis.get(EPOCH_KEY)
+        except _QUEUE_AWAY:
+            return
+        if present != self._epoch:
+            # Also at the first look: nobody knows what the queues still hold, and publishing twice is harmless.
+            async with self._database.session_scope() as session:
+                again = await jobs.unpublish_all(session)
+            if again:
+                log.warning("the queues may have been emptied; publishing again", jobs=again)
+            self._epoch = present
+
+    async def reap(self) -> None:
+        """Take back jobs whose worker stopped answering, and messages that nobody claimed."""
+        async with self._database.session_scope() as session:
+            for row in await jobs.reap(session):
+                LEASES_EXPIRED.inc()
+                log.warning("lease expired", job_id=row.id, job=row.name, attempt=row.attempt, outcome=row.status.value)
+            await jobs.unpublish_stale(session, older_than=self._settings.republish_after)
+        self._wake.set()
+        await self._measure()
+
+    async def _measure(self) -> None:
+        for queue in Queue:
+            JOBS_OLDEST_SECONDS.labels(queue.value).set(0)
+            for status in ("queued", "running"):
+                JOBS_PENDING.labels(queue.value, status).set(0)
+        for queue, status, number, age in await jobs.counts(self._database.read):
+            JOBS_PENDING.labels(queue.value, status.value).set(number)
+            if status.value == "queued":
+                JOBS_OLDEST_SECONDS.labels(queue.value).set(float(age))
+
+    async def sweep(self) -> None:
+        """Enqueue the reminders that are due."""
+        while True:
+            async with self._database.session_scope() as session:
+                if not await self._container.appointments.send_due_reminders(session):
+                    return
+
+    async def prune(self) -> None:
+        async with self._database.session_scope() as session:
+            await idempotency_keys.prune(session, kept=KEPT)
