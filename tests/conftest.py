@@ -1,0 +1,110 @@
+"""Real PostgreSQL and Valkey for every test worker; each test starts with empty tables."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from alembic import command
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from app.config import Environment, Settings, get_settings
+from app.core.database import Base
+from app.main import create_app
+from app.services.container import Container, build
+from app.services.readiness import alembic_config
+from deploy.local.engines import PostgresEngine, ValkeyEngine
+from tests.support import World
+
+FAST_POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="session")
+def postgres(state: Path) -> Iterator[PostgresEngine]:
+    engine = PostgresEngine(state, settings=FAST_POSTGRES)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(state: Path) -> Iterator[ValkeyEngine]:
+    engine = ValkeyEngine(state)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+def settings(state: Path, postgres: PostgresEngine, valkey: ValkeyEngine) -> Iterator[Settings]:
+    """The settings of the service under test; the environment of who runs the tests plays no part."""
+    patch = pytest.MonkeyPatch()
+    for name in Settings.model_fields:
+        for variable in list(os.environ):
+            if variable == name.upper() or variable.startswith(f"{name.upper()}_"):
+                patch.delenv(variable)
+    patch.setenv("DATABASE_URL", postgres.url)
+    patch.setenv("REDIS_URL", valkey.url)
+    patch.setenv("ENVIRONMENT", Environment.TEST.value)
+    patch.setenv("HASHING_ROUNDS", "4")
+    patch.setenv("MAIL_DIRECTORY", str(state / "mail"))
+    patch.setenv("STORAGE_DIRECTORY", str(state / "storage"))
+    patch.setitem(Settings.model_config, "env_file", None)
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert isinstance(settings.database.url, SecretStr)
+    command.upgrade(alembic_config(), "head")
+    yield settings
+    patch.undo()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+async def session_container(settings: Settings) -> AsyncIterator[Container]:
+    container = build(settings, role="api")
+    yield container
+    await container.close()
+
+
+@pytest.fixture
+async def container(session_container: Container) -> AsyncIterator[Container]:
+    """The service's parts; whatever the test wrote is gone after it."""
+    yield session_container
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    async with session_container.database.engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    await session_container.redis.flushdb()
+    for file in session_container.settings.mail.directory.glob("*.eml"):
+        file.unlink()
+
+
+@pytest.fixture
+def world(container: Container) -> World:
+    return World(container)
+
+
+@pytest.fixture(scope="session")
+def session_app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+def app(session_app: FastAPI, container: Container) -> FastAPI:
+    session_app.state.container = container
+    return session_app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Speaks to the application in this process."""
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client

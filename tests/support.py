@@ -1,0 +1,127 @@
+"""What the tests share: people, doctors, times and the ledger, made through the service's own code."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from sqlalchemy import insert, select, text
+
+from app.core.enums import Role
+from app.core.jobs import JobMessage
+from app.models import AuthSession, Doctor, Job, User
+from app.services.calendar import instant
+from app.services.container import Container
+from app.tasks.attempt import Runner
+from app.tasks.bodies import bodies
+
+API = "/api/v1"
+PASSWORD = "correct horse battery"
+ALL_DAY = [{"weekday": day, "start": "00:00", "end": "24:00"} for day in range(7)]
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account that is signed in."""
+
+    id: int
+    email: str
+    role: Role
+    headers: dict[str, str]
+    session_id: int
+
+
+class World:
+    """Makes what a test needs in the database, and looks at what became of it."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.database = container.database
+
+    async def person(
+        self, role: Role = Role.CLIENT, *, password: str | None = None, email: str | None = None, **values: Any
+    ) -> Person:
+        """A user with a session of their own; without a password they can't sign in by one."""
+        address = email or f"person{next(_numbers)}@example.com"
+        hashed = await self.container.hasher.hash(password) if password else "!"
+        row = {"email": address, "full_name": "Pat Ient", "password_hash": hashed, "role": role, "email_verified": True}
+        async with self.database.session_scope() as session:
+            user_id = (await session.execute(insert(User).values(row | values).returning(User.id))).scalar_one()
+            session_id = (
+                await session.execute(insert(AuthSession).values(user_id=user_id).returning(AuthSession.id))
+            ).scalar_one()
+        token, _ = self.container.auth.access_tokens.issue(
+            user_id=user_id, session_id=session_id, role=role.value, scope=""
+        )
+        return Person(user_id, address, role, {"Authorization": f"Bearer {token}"}, session_id)
+
+    async def admin(self) -> Person:
+        return await self.person(Role.ADMIN)
+
+    async def superadmin(self) -> Person:
+        return await self.person(Role.SUPERADMIN)
+
+    async def doctor(self, **values: Any) -> int:
+        """A doctor who is there around the clock, unless said otherwise; returns the id."""
+        row = {"full_name": "Dr. House", "specialty": "Diagnostics", "slot_minutes": 30, "hours": ALL_DAY}
+        async with self.database.session_scope() as session:
+            return (await session.execute(insert(Doctor).values(row | values).returning(Doctor.id))).scalar_one()
+
+    async def rows(self, sql: str, **parameters: Any) -> Sequence[Any]:
+        async with self.database.engine.connect() as connection:
+            return (await connection.execute(text(sql), parameters)).all()
+
+    async def scalar(self, sql: str, **parameters: Any) -> Any:
+        return (await self.rows(sql, **parameters))[0][0]
+
+    async def execute(self, sql: str, **parameters: Any) -> None:
+        async with self.database.engine.begin() as connection:
+            await connection.execute(text(sql), parameters)
+
+    async def enqueued(self, kind: type[JobMessage]) -> list[Any]:
+        """The messages of this kind in the ledger, oldest first."""
+        statement = select(Job.payload).where(Job.name == kind.name).order_by(Job.id)
+        return [kind.model_validate(row.payload) for row in await self.database.read.all(statement)]
+
+    async def assert_enqueued(self, kind: type[JobMessage], /, **expected: Any) -> None:
+        """Exactly one job of this kind has these fields."""
+        found = [
+            message
+            for message in await self.enqueued(kind)
+            if all(getattr(message, name) == value for name, value in expected.items())
+        ]
+        assert len(found) == 1, f"{len(found)} jobs {kind.name} with {expected}, not one"
+
+    async def run_jobs(self) -> int:
+        """Attempt every due job here and now, as a worker would, until none is due; returns how many attempts."""
+        runner = Runner(self.database, bodies(self.container), self.container.settings.jobs)
+        attempts = 0
+        while due := await self.rows("SELECT id FROM jobs WHERE status = 'queued' AND run_at <= now() ORDER BY id"):
+            for row in due:
+                await runner.run(row.id)
+                attempts += 1
+        return attempts
+
+
+def next_weekday(weekday: int = 1, *, weeks: int = 1) -> date:
+    """A day at least a week away with this weekday (0 is Monday)."""
+    day = datetime.now(UTC).date() + timedelta(days=7 * weeks)
+    return day + timedelta(days=(weekday - day.weekday()) % 7)
+
+
+def clinic_time(container: Container, day: date, clock: str) -> str:
+    """The instant at which the clinic's clock shows `clock` on `day`, as the API writes it."""
+    return instant(day, clock, container.settings.clinic.zone).isoformat().replace("+00:00", "Z")
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], *, seconds: float = 15, every: float = 0.05) -> Any:
+    """The first truthy answer of `check`; fails when there is none in time."""
+    import asyncio
+
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not (answer := await check()):
+        assert asyncio.get_running_loop().time() < deadline, f"{check} stayed {answer!r} for {seconds} s"
+        await asyncio.sleep(every)
+    return answer
