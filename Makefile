@@ -1,0 +1,41 @@
+# Needs Python 3.11, 3.12 or 3.13 and nothing else; everything else is installed into .venv.
+PYTHON ?= python3
+ARGS ?=
+IN_VENV = @"$(PYTHON)" deploy/local/bootstrap.py
+COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test reset psql lint types lock bench check
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: ## start everything on this machine (HOST, PORT; state in var/)
+	$(IN_VENV) -m deploy.local run
+
+test: ## the tests, on real engines (ARGS="-k booking")
+	$(IN_VENV) -m pytest $(ARGS)
+
+reset: ## empty var/: database, queue, mail, files
+	$(IN_VENV) -m deploy.local reset
+
+psql: ## psql on the running database (ARGS="-c 'select 1'")
+	$(IN_VENV) -m deploy.local psql $(ARGS)
+
+lint: ## ruff: rules and format
+	$(IN_VENV) -m ruff check .
+	$(IN_VENV) -m ruff format --check .
+
+types: ## mypy --strict
+	$(IN_VENV) -m mypy
+
+lock: ## compile requirements*.txt from pyproject.toml anew (ARGS="--upgrade")
+	$(IN_VENV) -m uv pip compile pyproject.toml $(COMPILE) -o requirements.txt $(ARGS)
+	$(IN_VENV) -m uv pip compile pyproject.toml --group dev $(COMPILE) -o requirements-dev.txt -c requirements.txt $(ARGS)
+	$(IN_VENV) -m uv pip compile --group uv $(COMPILE) -o requirements-uv.txt $(ARGS)
+
+bench: ## measure (ARGS: what)
+	$(IN_VENV) -m benchmarks $(ARGS)
+
+check: ## everything a change has to pass
+	@bash .ci/run

@@ -1,0 +1,1 @@
+"""Frontdesk on one machine, on the real engines, with nothing to install but Python."""
