@@ -8,16 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.config import ConfigurationError, Settings, get_settings
+from app.core.metrics_files import prepare_multiprocess
 
 
 def api(_: argparse.Namespace) -> None:
+    settings = get_settings()
+    prepare_multiprocess()
     from app.server import serve  # noqa: PLC0415 - each command loads only what it needs
 
-    serve(get_settings())
+    serve(settings)
 
 
 def worker(_: argparse.Namespace) -> None:
     get_settings()
+    prepare_multiprocess()
     from app.tasks.worker import main  # noqa: PLC0415
 
     main()
@@ -25,6 +29,7 @@ def worker(_: argparse.Namespace) -> None:
 
 def celery(_: argparse.Namespace) -> None:
     get_settings()
+    prepare_multiprocess()
     from app.tasks.celery_app import main  # noqa: PLC0415
 
     main()

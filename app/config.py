@@ -9,11 +9,13 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NestedSecretsSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
@@ -95,8 +97,8 @@ class HashingSettings(BaseModel):
     """Password hashing: a bounded pool of low-priority threads (docs/decisions/0015)."""
 
     rounds: int = Field(default=12, ge=4, le=16, description="bcrypt cost, log2")
-    threads: int = Field(default=2, ge=1, le=64)
-    niceness: int = Field(default=10, ge=0, le=19)
+    threads: int | None = Field(default=None, ge=1, le=64, description="unset: its share of the cores")
+    niceness: int = Field(default=2, ge=0, le=19)
     max_waiting: int = Field(default=64, ge=1, description="hashes queued before 503")
     wait: float = Field(default=4, gt=0, description="seconds a hash may wait before 503")
 
@@ -111,7 +113,7 @@ class ClinicSettings(BaseModel):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not an IANA time zone, e.g. Europe/Berlin") from error
+            raise ValueError("must be an IANA time zone, e.g. Europe/Berlin") from error
         return value
 
     @property
@@ -138,10 +140,10 @@ class StorageSettings(BaseModel):
 class JobSettings(BaseModel):
     """The job ledger; seconds unless said otherwise."""
 
-    lease: float = Field(default=30, ge=1)
-    heartbeat: float = Field(default=5, gt=0)
+    lease: float = Field(default=15, ge=1)
+    heartbeat: float = Field(default=4, gt=0)
     relay_interval: float = Field(default=1, gt=0)
-    reap_interval: float = Field(default=5, gt=0)
+    reap_interval: float = Field(default=3, gt=0)
     republish_after: float = Field(default=30, ge=1)
     concurrency: int = Field(default=20, ge=1, description="I/O jobs at once per worker process")
     cpu_processes: int = Field(default=1, ge=1, description="Celery children")
@@ -174,18 +176,28 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # The plain secrets source knows no nesting: a file `database_url` would not be found.
-        folder = os.environ.get("SECRETS_DIR")
-        secrets = NestedSecretsSettingsSource(
-            file_secret_settings, secrets_dir=folder, secrets_nested_delimiter="_", env_prefix=""
-        )
-        return (init_settings, env_settings, dotenv_settings, *((secrets,) if folder else ()))
+        sources = [init_settings, env_settings, dotenv_settings]
+        if folder := _secrets_folder():
+            # The plain secrets source knows no nesting: a file `database_url` would not be found.
+            sources.append(
+                NestedSecretsSettingsSource(
+                    file_secret_settings, secrets_dir=folder, secrets_nested_delimiter="_", env_prefix=""
+                )
+            )
+        concerns = {name for name, field in cls.model_fields.items() if isinstance(field.default, BaseModel)}
+        for source in sources:
+            if isinstance(source, EnvSettingsSource):
+                # Settings are single values: MAIL is where a login shell keeps letters, not our concern of that name.
+                source.env_vars = {
+                    name: value for name, value in source.env_vars.items() if name.lower() not in concerns
+                }
+        return tuple(sources)
 
     environment: Environment = Environment.DEVELOPMENT
     debug: bool = False
@@ -229,8 +241,10 @@ class Settings(BaseSettings):
         url = self.database.url.get_secret_value()
         if not url:
             found.append("DATABASE_URL: is missing; set it, or use `make run`, which brings its own PostgreSQL")
-        elif not url.startswith("postgresql+asyncpg://"):
-            found.append("DATABASE_URL: must start with postgresql+asyncpg://")
+        elif not _is_address(url, "postgresql+asyncpg"):
+            found.append("DATABASE_URL: must be of the form postgresql+asyncpg://user:password@host:port/database")
+        if not _is_address(self.redis.url.get_secret_value(), "redis", "rediss", "unix"):
+            found.append("REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or unix:")
         if self.jobs.heartbeat * 2 > self.jobs.lease:
             found.append("JOBS_HEARTBEAT: must be at most half of JOBS_LEASE, or a live job loses its lease")
         return found + (self._production_faults() if self.production else [])
@@ -243,7 +257,7 @@ class Settings(BaseSettings):
             (secret == DEVELOPMENT_SECRET, "AUTH_SECRET_KEY: is the development default; set your own"),
             (
                 len(secret.encode()) < MIN_SECRET_BYTES,
-                f"AUTH_SECRET_KEY: is shorter than {MIN_SECRET_BYTES} bytes; `openssl rand -base64 48` makes a good one",
+                f"AUTH_SECRET_KEY: is shorter than {MIN_SECRET_BYTES} bytes; `openssl rand -base64 48` makes one",
             ),
             (password == DEVELOPMENT_PASSWORD, "FIRST_SUPERADMIN_PASSWORD: is the development default; set your own"),
             (len(password) < 12, "FIRST_SUPERADMIN_PASSWORD: is shorter than 12 characters"),
@@ -266,6 +280,20 @@ class ConfigurationError(Exception):
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
         super().__init__("the settings can't be used:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("SECRETS_DIR", ""))
+    return folder if folder.parts and folder.is_dir() else None
+
+
+def _is_address(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and port != 0
 
 
 def _env_name(loc: tuple[int | str, ...]) -> str:
@@ -292,8 +320,10 @@ def load_settings() -> Settings:
         settings, faults = Settings(), []
     except ValidationError as error:
         broken = error.errors(include_input=False, include_url=False)
-        faults = [f"{_env_name(fault['loc'])}: {fault['msg']}" for fault in broken]
+        faults = [f"{_env_name(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}" for fault in broken]
         settings = Settings(**_defaults_at([fault["loc"] for fault in broken]))
+    if os.environ.get("SECRETS_DIR") and _secrets_folder() is None:
+        faults.append("SECRETS_DIR: is not a folder")
     if faults := faults + settings.faults():
         raise ConfigurationError(faults)
     return settings

@@ -1,25 +1,26 @@
 """The composition root of the API: builds, wires, mounts; no logic."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app import __version__
 from app.config import Settings, get_settings
+from app.core.database import granted_connections, is_unavailable
+from app.core.hosts import Cors, TrustedHosts
 from app.core.logging import configure_logging, get_logger
-from app.core.metrics_middleware import instrument
+from app.core.memory import settle
 from app.core.middleware import EdgeMiddleware
 from app.core.wakeup import RedisWaker, use_waker
 from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, problems, users
-from app.services.container import build
+from app.routers.route import BASE_PATH
+from app.services.container import Container, build
 
 log = get_logger(__name__)
 DESCRIPTION = "A booking backend for clinics: nothing accepted is lost or done twice."
-BASE_PATH = "/api/v1"
 
 
 @asynccontextmanager
@@ -28,13 +29,28 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     container = build(settings, role="api")
     app.state.container = container
     use_waker(RedisWaker(container.redis))
-    await container.hasher.warm_up()
+    sizing = asyncio.create_task(_check_pool_size(settings, container))
+    settle()
     log.info("started", pid=os.getpid(), environment=settings.environment.value)
     try:
         yield
     finally:
+        sizing.cancel()
         use_waker(None)
         await container.close()
+
+
+async def _check_pool_size(settings: Settings, container: Container) -> None:
+    """Warn when the pools of all processes could ask for more connections than the server grants."""
+    wanted = settings.api.workers * (settings.database.pool_size + settings.database.pool_overflow)
+    try:
+        granted = await granted_connections(container.database)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        return
+    if wanted > granted:
+        log.warning("the pools may ask for more connections than the server grants", wanted=wanted, granted=granted)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -46,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url="/docs" if settings.docs_served else None,
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_served else None,
     )
@@ -65,7 +81,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # The last one added is the outermost.
     if settings.api.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.api.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=[
@@ -79,7 +95,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
         )
     if "*" not in settings.api.allowed_hosts:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.api.allowed_hosts)
+        app.add_middleware(TrustedHosts, allowed_hosts=settings.api.allowed_hosts)
     app.add_middleware(
         EdgeMiddleware,
         on_error=problems.unexpected,
@@ -87,4 +103,3 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         body_timeout=settings.api.body_timeout,
         hsts=settings.production,
     )
-    instrument(app)

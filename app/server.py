@@ -1,14 +1,17 @@
 """Serving the API: uvicorn in this process, or gunicorn over several."""
 
 import signal
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
 from app.config import Settings
-from app.core.metrics import forget_process, prepare_multiprocess
+from app.core.http_protocol import BoundedHttpProtocol
+from app.core.logging import configure_logging
+from app.core.metrics_files import forget_process
 
 KEEP_ALIVE_SECONDS = 20
 # uvicorn's grace < gunicorn's < the container's: the inner one always ends first.
@@ -19,7 +22,9 @@ _COMMON: dict[str, Any] = {
     "server_header": False,
     "date_header": True,
     "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-    "h11_max_incomplete_event_size": 64 * 1024,
+    "http": BoundedHttpProtocol,
+    # No route speaks WebSocket: its library is not even loaded, and an upgrade is ignored (RFC 9110, 7.8).
+    "ws": "none",
 }
 
 
@@ -30,7 +35,8 @@ def _proxies(settings: Settings) -> dict[str, Any]:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM; requests under way get `API_SHUTDOWN_GRACE` seconds."""
-    prepare_multiprocess()
+    configure_logging(settings.log, process="api")
+    BoundedHttpProtocol.head_seconds = settings.api.body_timeout
     if settings.api.workers == 1:
         _serve_alone(settings)
     else:
@@ -49,10 +55,20 @@ def _serve_alone(settings: Settings) -> None:
     )
 
 
+class OneLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn's logger without its own handlers: its lines go where all others go."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+
+
 class ApiWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn-worker has no types
     """Set up by GunicornServer, which knows the settings."""
 
-    CONFIG_KWARGS: dict[str, Any] = {**UvicornWorker.CONFIG_KWARGS, **_COMMON, "loop": "auto", "http": "auto"}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, **_COMMON, "loop": "auto"}
 
 
 def _die_with_parent(_server: Any, _worker: Any) -> None:
@@ -83,6 +99,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             "bind": f"{settings.host}:{settings.port}",
             "workers": settings.api.workers,
             "worker_class": f"{__name__}.ApiWorker",
+            "logger_class": OneLog,
             "graceful_timeout": settings.api.shutdown_grace + OUTER_GRACE,
             "keepalive": KEEP_ALIVE_SECONDS,
             "timeout": 60,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from alembic import command
 from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from alembic import command
 from app.config import Environment, Settings, get_settings
 from app.core.database import Base
 from app.main import create_app

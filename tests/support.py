@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import httpx
 from sqlalchemy import insert, select, text
 
 from app.core.enums import Role
@@ -76,6 +77,9 @@ class World:
     async def scalar(self, sql: str, **parameters: Any) -> Any:
         return (await self.rows(sql, **parameters))[0][0]
 
+    async def count(self, table: str) -> int:
+        return int(await self.scalar(f"SELECT count(*) FROM {table}"))
+
     async def execute(self, sql: str, **parameters: Any) -> None:
         async with self.database.engine.begin() as connection:
             await connection.execute(text(sql), parameters)
@@ -125,3 +129,38 @@ async def eventually(check: Callable[[], Awaitable[Any]], *, seconds: float = 15
         assert asyncio.get_running_loop().time() < deadline, f"{check} stayed {answer!r} for {seconds} s"
         await asyncio.sleep(every)
     return answer
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is a problem with this status and code, complete as the contract has it; returns its body."""
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json"), (
+        response.status_code,
+        response.text,
+        response.request.url,
+        response.request.content,
+    )
+    body: dict[str, Any] = response.json()
+    assert (body["status"], body["code"]) == (status, code), body
+    assert {"type", "title", "detail", "instance"} <= body.keys()
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"] == response.request.url.path
+    # A replayed answer names the request that was answered first.
+    if "idempotency-replayed" not in response.headers:
+        assert body["request_id"] == response.headers["x-request-id"]
+    if code == "validation_error":
+        assert body["errors"]
+        assert all(one.keys() == {"loc", "msg", "type"} and isinstance(one["loc"], list) for one in body["errors"])
+    return body
+
+
+async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> httpx.Response:
+    """Ask for a token by password."""
+    form = {"grant_type": "password", "username": email, "password": password}
+    return await client.post(f"{API}/auth/token", data=form)
+
+
+async def waiting_for_lock(world: World) -> bool:
+    """Whether a transaction of the service waits for a row that somebody else holds."""
+    waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return bool(await world.scalar(waiting))

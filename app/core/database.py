@@ -1,20 +1,36 @@
 """Engine, the two kinds of session, and what runs after a commit.
 
-A `ReadSession` takes a connection for one statement, in autocommit, and gives it back (decision 14). A `WriteSession` is
-one unit of work: one transaction, committed by the scope that opened it. They are different types, so that code which
-writes can't be handed a session that never commits.
+A `ReadSession` takes a connection for one statement, in autocommit, and gives it back (decision 14). A `WriteSession`
+is one unit of work: one transaction, committed by the scope that opened it. They are different types, so that code
+which writes can't be handed a session that never commits.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import BigInteger, DateTime, Executable, MetaData, NullPool, Row, Select, text
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Executable,
+    MetaData,
+    NullPool,
+    Row,
+    Select,
+    event,
+    func,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
+from sqlalchemy.util import greenlet_spawn
 
 from app.config import DatabaseSettings
 from app.core.errors import DomainError
@@ -27,10 +43,18 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 Role = Literal["api", "worker", "migrate"]
+AnyRow = Row[*tuple[Any, ...]]
+AnySelect = Select[*tuple[Any, ...]]
+Values = Mapping[str, Any] | None
 
+ANSWER_WITHIN = 4.5
+"""Seconds after which the API gives up on its database: the contract wants its 503 within 5 s, hung server or not."""
 DEADLOCK_DETECTED, SERIALIZATION_FAILURE = "40P01", "40001"
 _RETRYABLE = {DEADLOCK_DETECTED, SERIALIZATION_FAILURE}
-_OVERLOADED = {"53300", "57P01", "57P02", "57P03", "57014", "55P03", "25P03", "53100", "53200"}
+# Connection lost, log-in refused, resources short, stopped or cancelled by the operator or a timeout.
+_AWAY_CLASSES = {"08", "28", "53", "57"}
+# A lock that did not come free in time; a transaction that the server ended because it stood still or took too long.
+_AWAY = {"55P03", "25P03", "25P04"}
 
 
 class Base(DeclarativeBase):
@@ -56,43 +80,68 @@ def is_retryable(error: BaseException) -> bool:
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database is away, starting, stopping, full or overloaded, as opposed to a fault of ours."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, InterfaceError) or sqlstate(error) in _OVERLOADED
+        state = sqlstate(error) or ""
+        away = state in _AWAY or state[:2] in _AWAY_CLASSES
+        return error.connection_invalidated or isinstance(error, InterfaceError) or away
     return isinstance(error, PoolTimeoutError | OSError | TimeoutError)
 
 
 class ReadSession:
     """Runs each statement on an autocommit connection that is held for that statement alone."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, engine: AsyncEngine, *, patience: float | None = None) -> None:
+        self._engine = engine.sync_engine
+        self._patience = patience
 
-    async def _run(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def _run(self, statement: Executable, values: Values = None) -> Sequence[AnyRow]:
         try:
-            return await self._once(statement)
+            return await self._once(statement, values)
         except DBAPIError as error:
             # A pooled connection that died while idle: a read may simply be asked again.
             if not error.connection_invalidated:
                 raise
-            return await self._once(statement)
+            return await self._once(statement, values)
 
-    async def _once(self, statement: Executable) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement)).all()
+    async def _once(self, statement: Executable, values: Values) -> Sequence[AnyRow]:
+        def run() -> Sequence[AnyRow]:
+            with self._engine.connect() as connection:
+                return connection.execute(statement, values).all()
 
-    async def all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        # One change of greenlets from taking the connection to giving it back, where AsyncConnection makes four and a
+        # task: that was half the cost of a read by its key.
+        async with asyncio.timeout(self._patience):
+            rows: Sequence[AnyRow] = await greenlet_spawn(run)
+        return rows
+
+    async def all(self, statement: AnySelect) -> Sequence[AnyRow]:
         return await self._run(statement)
 
-    async def first(self, statement: Select[Any]) -> Row[Any] | None:
-        rows = await self._run(statement)
+    async def first(self, statement: AnySelect, values: Values = None) -> AnyRow | None:
+        """The first row; `values` are those of the parameters of a statement that is made once."""
+        rows = await self._run(statement, values)
         return rows[0] if rows else None
 
-    async def scalar(self, statement: Select[Any]) -> Any:
+    async def scalar(self, statement: AnySelect) -> Any:
         row = await self.first(statement)
         return row[0] if row else None
 
 
+class _SyncSession(Session):
+    """What WriteSession drives; of a class of its own so that its events are."""
+
+
+@event.listens_for(_SyncSession, "after_transaction_create")
+def _start_clock(session: Session, transaction: SessionTransaction) -> None:
+    # From the first statement on: hashing, which comes before it in a sign-in, is not the database's time.
+    deadline, patience = session.info.get("clock", (None, None))
+    if transaction.parent is None and deadline is not None and patience is not None:
+        deadline.reschedule(asyncio.get_running_loop().time() + patience)
+
+
 class WriteSession(AsyncSession):
     """One transaction. `after_commit` callbacks run once it is durable, and never when it rolled back."""
+
+    sync_session_class = _SyncSession
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,14 +166,20 @@ class Database:
     """The engine of one process and the sessions made from it."""
 
     def __init__(self, settings: DatabaseSettings, *, role: Role, pooled: bool = True) -> None:
-        self.engine = _make_engine(settings, role=role, pooled=pooled)
-        self.read = ReadSession(self.engine)
+        # Autocommit is what a connection is in, and a transaction the exception: the many reads change nothing of it.
+        autocommit = _make_engine(settings, role=role, pooled=pooled)
+        self.engine = autocommit.execution_options(isolation_level="READ COMMITTED")
+        self._patience = ANSWER_WITHIN if role == "api" else None
+        self.read = ReadSession(autocommit, patience=self._patience)
         self._make = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False, autoflush=False)
 
     @asynccontextmanager
     async def session_scope(self) -> AsyncIterator[WriteSession]:
         """One unit of work: commits when the block ends well, rolls back when it raises (but see DomainError)."""
-        async with self._make() as session:
+        async with (
+            asyncio.timeout(None) as deadline,
+            self._make(info={"clock": (deadline, self._patience)}) as session,
+        ):
             try:
                 yield session
             except DomainError as error:
@@ -163,15 +218,47 @@ def _make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asy
             "pool_timeout": settings.pool_wait,
             "pool_use_lifo": True,
         }
-    return create_async_engine(
+    engine = create_async_engine(
         settings.url.get_secret_value(),
+        # They would go to the log with every failure: e-mails, hashes, reasons.
+        hide_parameters=True,
         connect_args={
             "timeout": settings.connect_timeout,
             "command_timeout": settings.command_timeout if role == "api" else statement + 1,
             "server_settings": server_settings,
         },
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
         **pool,
     )
+    if role == "api":
+        event.listen(engine.sync_engine, "handle_error", _cut_hung_connection)
+    return engine
+
+
+def _cut_hung_connection(context: ExceptionContext) -> None:
+    """To close a connection politely is to wait for the very server that did not answer: two seconds more."""
+    given_up = isinstance(context.original_exception, TimeoutError | asyncio.CancelledError)
+    if given_up and context.connection is not None and not context.connection.invalidated:
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+        driver: Any = context.connection.connection.driver_connection
+        driver.terminate()
+
+
+async def ping(read: ReadSession) -> None:
+    """Raises what stands between this process and its database."""
+    await read.scalar(select(text("1")))
+
+
+async def applied_revision(read: ReadSession) -> str | None:
+    """The migration that the database is at."""
+    revision: str | None = await read.scalar(select(text("version_num")).select_from(table("alembic_version")))
+    return revision
+
+
+async def take_turns(session: WriteSession, key: int) -> None:
+    """Wait until no other transaction holds `key`, and hold it to the end of this one."""
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 async def granted_connections(database: Database) -> int:

@@ -1,4 +1,4 @@
-"""Password hashing off the event loop: a bounded pool of low-priority threads with a wait limit (decisions 6 and 15)."""
+"""Password hashing off the event loop: a bounded pool of low-priority threads with a wait limit (decisions 6, 15)."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from passlib.hash import bcrypt_sha256
 
 from app.config import HashingSettings
 from app.core.errors import Unavailable
+from app.core.metrics import HASHING_WAITING
 
 T = TypeVar("T")
 
@@ -23,24 +24,28 @@ def _lower_priority(niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 class PasswordHasher:
     """Hashes and verifies with bcrypt over SHA-256, so that no password is truncated at 72 bytes.
 
-    At most `max_waiting` calls wait, each for at most `wait` seconds; past that Unavailable is raised and the work dropped.
+    At most `max_waiting` calls wait, each for at most `wait` seconds; past that the work is dropped with Unavailable.
     """
 
-    def __init__(self, settings: HashingSettings) -> None:
+    def __init__(self, settings: HashingSettings, *, processes: int = 1) -> None:
         self._scheme = bcrypt_sha256.using(rounds=settings.rounds)
-        self._pool = ThreadPoolExecutor(
-            settings.threads, "hashing", initializer=_lower_priority, initargs=(settings.niceness,)
-        )
-        self._free = asyncio.Semaphore(settings.threads)
-        self._threads = settings.threads
+        # Two on one core take turns: neither hash is done sooner, and whoever reads waits for both.
+        threads = settings.threads or max(1, _cores() // processes)
+        self._pool = ThreadPoolExecutor(threads, "hashing", initializer=_lower_priority, initargs=(settings.niceness,))
+        self._free = asyncio.Semaphore(threads)
         self._max_waiting = settings.max_waiting
         self._wait = settings.wait
         self._waiting = 0
-        # An unknown user costs the same as a wrong password: there is always a hash to verify.
-        self._decoy: str | None = None
+        # An unknown user costs the same as a wrong password: there is always a hash to verify. Nothing hashes to it.
+        self._decoy = f"$bcrypt-sha256$v=2,t=2b,r={settings.rounds}$a9GVbhDClAigiPnidaRW0O${'.' * 31}"
 
     @property
     def waiting(self) -> int:
@@ -55,19 +60,14 @@ class PasswordHasher:
         return await self._run(lambda: self._verify(password, hashed))
 
     def _verify(self, password: str, hashed: str | None) -> bool:
-        if self._decoy is None:
-            self._decoy = str(self._scheme.hash("decoy"))
         fits = bool(self._scheme.verify(_normal(password), hashed or self._decoy))
         return fits and hashed is not None
-
-    async def warm_up(self) -> None:
-        """Make the decoy, so that the first unknown user is not the slow one."""
-        await self.verify("", None)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._max_waiting:
             raise Unavailable("Too many sign-ins at once; try again.")
         self._waiting += 1
+        HASHING_WAITING.inc()
         try:
             async with asyncio.timeout(self._wait):
                 await self._free.acquire()
@@ -75,6 +75,7 @@ class PasswordHasher:
             raise Unavailable("Too many sign-ins at once; try again.") from None
         finally:
             self._waiting -= 1
+            HASHING_WAITING.dec()
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         # The thread stays taken until it is done, even when the caller has gone.
         future.add_done_callback(lambda _: self._free.release())
@@ -84,6 +85,6 @@ class PasswordHasher:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _normal(password: str) -> str:
+def _normal(password: str) -> bytes:
     # RFC 8265, 4.2.2: one password typed on two keyboards is the same password.
-    return unicodedata.normalize("NFC", password)
+    return unicodedata.normalize("NFC", password).encode(errors="surrogatepass")

@@ -1,6 +1,6 @@
 """Messages of the job ledger and how they get into it.
 
-A job is a row that is inserted in the transaction that caused it; what travels through Redis is its id alone (decision 2).
+A job is a row, inserted in the transaction that caused it; what travels through Redis is its id alone (decision 2).
 """
 
 import random
@@ -43,7 +43,7 @@ class Retry:
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after failed attempt number `attempt` (1 is the first)."""
-        ceiling = min(self.cap, self.base * 2 ** (attempt - 1))
+        ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
         return ceiling * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
 
 

@@ -5,21 +5,32 @@ The grammar is the contract's: `limit`, `cursor`, `sort=field,-field`, `count`, 
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from app.core.errors import Invalid
 from app.core.security import OpaqueTokens
 
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains"]
 EQUALITY: tuple[Operator, ...] = ("eq", "ne", "in")
-ORDER: tuple[Operator, ...] = ("eq", "ne", "gt", "gte", "lt", "lte")
-TEXT: tuple[Operator, ...] = ("eq", "ne", "in", "contains")
+ORDER: tuple[Operator, ...] = (*EQUALITY, "gt", "gte", "lt", "lte")
+TEXT: tuple[Operator, ...] = (*ORDER, "contains")
 MAX_IN = 100
+# Room for five sort values of 200 characters, four bytes each and in base64.
+MAX_CURSOR = 6000
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 
 
@@ -55,6 +66,15 @@ class PageQuery:
     count: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`last` holds the sort values of the last row when there may be more; `total` only when it was asked for."""
+
+    rows: Sequence[Any]
+    last: tuple[Any, ...] | None
+    total: int | None
+
+
 class Cursors:
     """Opaque, signed cursors; one that was made up, altered or made for another sort order is refused."""
 
@@ -62,19 +82,26 @@ class Cursors:
         self._tokens = tokens
 
     def encode(self, scope: str, values: tuple[Any, ...]) -> str:
-        data = json.dumps(values, separators=(",", ":"), default=str).encode()
-        return urlsafe_b64encode(self._tokens.sign(f"cursor/{scope}", data) + data).rstrip(b"=").decode()
+        data = json.dumps(values, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+        return _base64(self._tokens.sign(f"cursor/{scope}", data) + data)
 
     def decode(self, scope: str, cursor: str) -> list[Any]:
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except ValueError:
             raise _bad_cursor() from None
+        # The decoder skips characters that it does not know, and a last character may carry unused bits.
+        if _base64(raw) != cursor:
+            raise _bad_cursor()
         mac, data = raw[:16], raw[16:]
         if not compare_digest(mac, self._tokens.sign(f"cursor/{scope}", data)):
             raise _bad_cursor()
         values = json.loads(data)
         return values if isinstance(values, list) else []
+
+
+def _base64(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _bad_cursor() -> Invalid:
@@ -91,7 +118,7 @@ class Listing:
         fields: dict[str, Any] = {
             "limit": (Annotated[int, Field(ge=1, le=MAX_LIMIT)], DEFAULT_LIMIT),
             "cursor": (
-                Annotated[str | None, Field(max_length=1024, description="`next_cursor` of the page before")],
+                Annotated[str | None, Field(max_length=MAX_CURSOR, description="`next_cursor` of the page before")],
                 None,
             ),
             "sort": (
@@ -114,7 +141,7 @@ class Listing:
         return f"^{one}(,{one}){{0,4}}$"
 
     def parse(self, params: BaseModel, cursors: Cursors) -> PageQuery:
-        given = params.model_dump(exclude_unset=True)
+        given = {name: getattr(params, name) for name in params.model_fields_set}
         sort = self._parse_sort(given.get("sort"))
         after = None
         if cursor := given.get("cursor"):
@@ -155,8 +182,14 @@ def _value_type(kind: Any, operator: Operator) -> Any:
     if operator != "in":
         return Annotated[kind | None, Field()]
     adapter = TypeAdapter(Annotated[list[kind], Field(max_length=MAX_IN)])
+    # On the wire a text, in OpenAPI an array of the form `a,b` (routers/openapi.py says so).
+    schema = TypeAdapter(Annotated[list[kind], Field(min_length=1, max_length=MAX_IN)]).json_schema()
+    items = schema["items"] if "$ref" not in schema["items"] else next(iter(schema["$defs"].values()))
+    if "pattern" in items and "format" not in items:
+        items["pattern"] = items["pattern"].replace(r"\x00", r",\x00")
 
     def split(text: str | None) -> Any:
         return None if text is None else adapter.validate_python(text.split(","))
 
-    return Annotated[str | None, AfterValidator(split), Field(description="comma-separated")]
+    shown = {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_IN}
+    return Annotated[str | None, AfterValidator(split), Field(description="comma-separated"), WithJsonSchema(shown)]

@@ -1,5 +1,6 @@
 """One log pipeline for our code and for every library: JSON lines, or colours in a terminal."""
 
+import json
 import logging
 import sys
 from typing import Any, TextIO
@@ -8,6 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.config import LogSettings
+from app.core.context import merge_fields
 from app.core.redaction import redact_event
 
 # Their own lines repeat ours: the access log and the job log are written by us.
@@ -21,29 +23,41 @@ def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     return event
 
 
-def _shared(settings: LogSettings) -> list[Processor]:
+def _shared(process: str) -> list[Processor]:
+    def add_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
     return [
-        structlog.contextvars.merge_contextvars,
+        merge_fields,
+        add_process,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         _drop_color_message,
     ]
 
 
+# Made once: `json.dumps` with a `default` makes a new encoder for every line.
+_encoder = json.JSONEncoder(default=str)
+
+
+def _to_json(event: EventDict, **_: Any) -> str:
+    return _encoder.encode(event)
+
+
 def _renderers(*, console: bool, colours: bool) -> list[Processor]:
+    form: Processor = structlog.processors.JSONRenderer(_to_json)
     if console:
-        return [
-            redact_event,
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    return [structlog.processors.format_exc_info, redact_event, structlog.processors.JSONRenderer(default=str)]
+        form = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    # The traceback becomes text before it is redacted, whoever shows it.
+    return [structlog.processors.format_exc_info, redact_event, form]
 
 
 def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | None = None) -> None:
     """Send everything that this process logs through one pipeline to `stream` (standard output)."""
     out = stream or sys.stdout
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
-    shared, renderers = _shared(settings), _renderers(console=console, colours=console and out.isatty())
+    shared, renderers = _shared(process), _renderers(console=console, colours=console and out.isatty())
     level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(
         processors=[*shared, *renderers],
@@ -51,8 +65,6 @@ def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | N
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(process=process)
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

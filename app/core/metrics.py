@@ -1,7 +1,6 @@
 """What Prometheus sees. With `PROMETHEUS_MULTIPROC_DIR` set, all processes of one role add up (decision 11)."""
 
 import os
-from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -14,7 +13,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
+from app.core.metrics_files import MULTIPROC
 
 JOBS = Counter("frontdesk_jobs_total", "Attempts of jobs by outcome", ["name", "outcome"])
 JOB_SECONDS = Histogram(
@@ -37,21 +36,6 @@ LEASES_EXPIRED = Counter("frontdesk_leases_expired_total", "Jobs taken back from
 HASHING_WAITING = Gauge(
     "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
 )
-
-
-def prepare_multiprocess() -> None:
-    """Start from an empty folder: what dead processes left there would be counted again."""
-    folder = os.environ.get(MULTIPROC)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for file in Path(folder).glob("*.db"):
-            file.unlink(missing_ok=True)
-
-
-def forget_process(pid: int) -> None:
-    """Drop the live gauges of a process that has ended."""
-    if os.environ.get(MULTIPROC):
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def exposition() -> tuple[bytes, str]:

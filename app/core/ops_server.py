@@ -14,7 +14,7 @@ from app.core.metrics import exposition
 
 
 class OpsServer:
-    """`/metrics`, `/health/live` and `/health/ready` (200 once `ready()` holds). Raises OSError when the port is taken."""
+    """`/metrics`, `/health/live`, `/health/ready` (200 once `ready()` holds). Raises OSError when the port is taken."""
 
     def __init__(self, *, host: str, port: int, ready: Callable[[], bool]) -> None:
         self._ready = ready

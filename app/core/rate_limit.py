@@ -47,9 +47,10 @@ class FailureLimit:
         if self._shared_usable():
             try:
                 await self._shared.hit(self._limit, *key)
-                return
             except (RedisError, OSError, TimeoutError) as error:
                 self._shun(error)
+            else:
+                return
         await self._local.hit(self._limit, *key)
 
     def _shared_usable(self) -> bool:

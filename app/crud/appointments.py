@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, exists, func, select, update
+from sqlalchemy import exists, func, select, update
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import AppointmentStatus
-from app.crud.base import CRUDBase
+from app.crud.base import CRUDBase, Where
 from app.models import Appointment, Doctor, User
 
 LIVE = (AppointmentStatus.BOOKED, AppointmentStatus.COMPLETED)
 
 
 class AppointmentCRUD(CRUDBase[Appointment]):
+    def of_patient(self, patient_id: int) -> Where:
+        return (Appointment.patient_id == patient_id,)
+
     async def overlaps(
         self, session: WriteSession, *, doctor_id: int, start: datetime, end: datetime, other_than: int | None = None
     ) -> bool:
@@ -29,7 +31,7 @@ class AppointmentCRUD(CRUDBase[Appointment]):
             conditions.append(Appointment.id != other_than)
         return bool((await session.execute(select(exists().where(*conditions)))).scalar_one())
 
-    async def for_mail(self, read: ReadSession, appointment_id: int) -> Row[Any] | None:
+    async def for_mail(self, read: ReadSession, appointment_id: int) -> AnyRow | None:
         """What a mail about the appointment says."""
         return await read.first(
             select(
@@ -46,8 +48,8 @@ class AppointmentCRUD(CRUDBase[Appointment]):
             .where(Appointment.id == appointment_id)
         )
 
-    async def take_due_reminders(self, session: WriteSession, *, ahead: timedelta, limit: int) -> Sequence[Row[Any]]:
-        """Mark and give (id, starts_at) of booked appointments that start within `ahead`; each is given once, to one caller."""
+    async def take_due_reminders(self, session: WriteSession, *, ahead: timedelta, limit: int) -> Sequence[AnyRow]:
+        """Mark and give (id, starts_at) of booked appointments that start within `ahead`; each once, to one caller."""
         due = (
             select(Appointment.id)
             .where(
@@ -68,7 +70,7 @@ class AppointmentCRUD(CRUDBase[Appointment]):
         )
         return (await session.execute(statement)).all()
 
-    async def between(self, read: ReadSession, *, start: datetime, end: datetime) -> Sequence[Row[Any]]:
+    async def between(self, read: ReadSession, *, start: datetime, end: datetime) -> Sequence[AnyRow]:
         """(doctor_id, status, starts_at, ends_at) of every appointment that starts in [start, end)."""
         return await read.all(
             select(Appointment.doctor_id, Appointment.status, Appointment.starts_at, Appointment.ends_at).where(

@@ -1,17 +1,17 @@
 """Sign-ins, their refresh tokens and the tokens of mails."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, exists, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import TokenPurpose
 from app.crud.base import CRUDBase
 from app.models import AuthSession, OneTimeToken, RefreshToken, User
 
-# One statement answers who asks, whether that session still stands, and all that `GET /users/me` shows.
+# One statement answers who asks, whether that session still stands, and all that `GET /users/me` shows. Made once:
+# putting it together took longer than running it.
 _PRINCIPAL = (
     select(
         User.id,
@@ -25,14 +25,20 @@ _PRINCIPAL = (
     )
     .select_from(User)
     .join(AuthSession, AuthSession.user_id == User.id)
-    .where(AuthSession.revoked_at.is_(None), User.is_active, User.deleted_at.is_(None))
+    .where(
+        AuthSession.id == bindparam("session_id"),
+        User.id == bindparam("user_id"),
+        AuthSession.revoked_at.is_(None),
+        User.is_active,
+        User.deleted_at.is_(None),
+    )
 )
 
 
 class AuthSessionCRUD(CRUDBase[AuthSession]):
-    async def principal(self, read: ReadSession, *, session_id: int, user_id: int) -> Row[Any] | None:
+    async def principal(self, read: ReadSession, *, session_id: int, user_id: int) -> AnyRow | None:
         """The user behind a live session; None when either has ended."""
-        return await read.first(_PRINCIPAL.where(AuthSession.id == session_id, User.id == user_id))
+        return await read.first(_PRINCIPAL, {"session_id": session_id, "user_id": user_id})
 
     async def add_refresh_token(
         self, session: WriteSession, *, session_id: int, token_hash: bytes, expires_at: datetime
@@ -43,7 +49,7 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
             .on_conflict_do_nothing(index_elements=["token_hash"])
         )
 
-    async def spend(self, session: WriteSession, *, token_hash: bytes) -> Row[Any] | None:
+    async def spend(self, session: WriteSession, *, token_hash: bytes) -> AnyRow | None:
         """Spend a live refresh token in one statement: of many rivals one gets the row, the others None."""
         statement = (
             update(RefreshToken)
@@ -58,8 +64,8 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
         )
         return (await session.execute(statement)).first()
 
-    async def refresh_token(self, session: WriteSession, *, token_hash: bytes, grace_seconds: int) -> Row[Any] | None:
-        """What is known of a refresh token: its session, whether that ended, whether it was spent, and within the grace."""
+    async def refresh_token(self, session: WriteSession, *, token_hash: bytes, grace_seconds: int) -> AnyRow | None:
+        """What is known of a refresh token: its session, when that ended, when it was spent, whether in the grace."""
         statement = (
             select(
                 RefreshToken.session_id,
@@ -72,7 +78,7 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
         )
         return (await session.execute(statement)).first()
 
-    async def touch(self, session: WriteSession, session_id: int) -> Row[Any] | None:
+    async def touch(self, session: WriteSession, session_id: int) -> AnyRow | None:
         """Note that the session was used; gives its live user's id and role and the session's scope."""
         statement = (
             update(AuthSession)
@@ -95,21 +101,22 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
             .values(revoked_at=func.now())
         )
 
-    async def revoke_all(self, session: WriteSession, user_id: int) -> None:
-        await session.execute(
-            update(AuthSession)
-            .where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
-            .values(revoked_at=func.now())
-        )
+    async def revoke_all(self, session: WriteSession, user_id: int, *, but: int | None = None) -> None:
+        """End the user's sessions, all of them or all but one."""
+        statement = update(AuthSession).where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
+        if but is not None:
+            statement = statement.where(AuthSession.id != but)
+        await session.execute(statement.values(revoked_at=func.now()))
 
     async def add_one_time_token(
         self, session: WriteSession, *, user_id: int, purpose: TokenPurpose, token_hash: bytes, expires_at: datetime
     ) -> None:
-        """Store a mailed token's hash; the same token again (a repeated attempt) changes nothing."""
+        """Store a mailed token's hash; the same token again (a repeated attempt) lives as long as the mail says."""
+        statement = insert(OneTimeToken).values(
+            user_id=user_id, purpose=purpose, token_hash=token_hash, expires_at=expires_at
+        )
         await session.execute(
-            insert(OneTimeToken)
-            .values(user_id=user_id, purpose=purpose, token_hash=token_hash, expires_at=expires_at)
-            .on_conflict_do_nothing(index_elements=["token_hash"])
+            statement.on_conflict_do_update(index_elements=["token_hash"], set_={"expires_at": expires_at})
         )
 
     async def use_one_time_token(

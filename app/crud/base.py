@@ -1,25 +1,27 @@
 """The typed generic over one table: reads give rows, writes give objects and flush; nothing here commits."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 
-from app.core.database import Base, ReadSession, WriteSession
-from app.core.listing import Filter, PageQuery, Sort
+from app.core.database import AnyRow, AnySelect, Base, ReadSession, WriteSession
+from app.core.listing import Filter, Operator, Page, PageQuery, Sort
 from app.models.base import SoftDeleted, Versioned
 
 ModelT = TypeVar("ModelT", bound=Base)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """`last` holds the sort values of the last row when there may be more; `total` only when it was asked for."""
-
-    rows: Sequence[Row[Any]]
-    last: tuple[Any, ...] | None
-    total: int | None
+Where = Sequence[ColumnElement[bool]]
+_CONDITIONS: Mapping[Operator, Callable[[ColumnElement[Any], Any], ColumnElement[bool]]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "in": lambda column, values: column.in_(values),
+    "contains": lambda column, text: column.icontains(text, autoescape=True),
+}
 
 
 class CRUDBase(Generic[ModelT]):
@@ -32,13 +34,23 @@ class CRUDBase(Generic[ModelT]):
     def live(self) -> tuple[ColumnElement[bool], ...]:
         return (self.columns.deleted_at.is_(None),) if issubclass(self.model, SoftDeleted) else ()
 
-    def select(self, *where: ColumnElement[bool]) -> Select[Any]:
+    def select(self, *where: ColumnElement[bool]) -> AnySelect:
         return select(self.model.__table__).where(*self.live(), *where)
 
-    async def get(self, read: ReadSession, id_: int, *, where: Sequence[ColumnElement[bool]] = ()) -> Row[Any] | None:
+    async def get(self, read: ReadSession, id_: int, *, where: Where = ()) -> AnyRow | None:
         return await read.first(self.select(self.columns.id == id_, *where))
 
-    async def page(self, read: ReadSession, query: PageQuery, *, where: Sequence[ColumnElement[bool]] = ()) -> Page:
+    async def exists(self, session: WriteSession, id_: int | None = None) -> bool:
+        """Whether there is that row, or any row at all."""
+        where = () if id_ is None else (self.columns.id == id_,)
+        return bool(await session.scalar(select(self.select(*where).exists())))
+
+    async def written(self, session: WriteSession, id_: int) -> AnyRow:
+        """The row as this transaction sees it; it must be there."""
+        row: AnyRow = (await session.execute(self.select(self.columns.id == id_))).one()
+        return row
+
+    async def page(self, read: ReadSession, query: PageQuery, *, where: Where = ()) -> Page:
         """Rows after the cursor in keyset order: page N costs what page 1 costs."""
         conditions = [*where, *(self._condition(one) for one in query.filters)]
         statement = self.select(*conditions)
@@ -55,9 +67,7 @@ class CRUDBase(Generic[ModelT]):
             )
         return Page(rows, last, total)
 
-    async def lock(
-        self, session: WriteSession, id_: int, *, where: Sequence[ColumnElement[bool]] = ()
-    ) -> ModelT | None:
+    async def lock(self, session: WriteSession, id_: int, *, where: Where = ()) -> ModelT | None:
         """The object, its row locked until the transaction ends; foreign keys to it stay free."""
         statement = select(self.model).where(self.columns.id == id_, *self.live(), *where)
         return (await session.execute(statement.with_for_update(key_share=True))).scalar_one_or_none()
@@ -68,7 +78,7 @@ class CRUDBase(Generic[ModelT]):
         return obj
 
     async def patch(self, session: WriteSession, obj: ModelT, changes: Mapping[str, Any]) -> ModelT:
-        """Set the fields and raise the version; the caller holds the row's lock. Changing nothing leaves the version."""
+        """Set the fields and raise the version, under the row's lock. Changing nothing leaves the version."""
         changed = False
         for field, value in changes.items():
             if getattr(obj, field) != value:
@@ -80,7 +90,11 @@ class CRUDBase(Generic[ModelT]):
         return obj
 
     async def soft_delete(self, session: WriteSession, obj: ModelT) -> None:
-        await self.patch(session, obj, {"deleted_at": func.now()})
+        # In one UPDATE with the version; the expression can't be compared with the present value, as `patch` does.
+        obj.deleted_at = func.now()  # type: ignore[attr-defined]  # only called for a SoftDeleted model
+        if isinstance(obj, Versioned):
+            obj.version += 1
+        await session.flush()
 
     def _column(self, sort: Sort) -> ColumnElement[Any]:
         column: ColumnElement[Any] = self.columns[sort.field]
@@ -88,23 +102,7 @@ class CRUDBase(Generic[ModelT]):
 
     def _condition(self, one: Filter) -> ColumnElement[bool]:
         column: ColumnElement[Any] = self.columns[one.field]
-        match one.operator:
-            case "eq":
-                return column == one.value
-            case "ne":
-                return column != one.value
-            case "gt":
-                return column > one.value
-            case "gte":
-                return column >= one.value
-            case "lt":
-                return column < one.value
-            case "lte":
-                return column <= one.value
-            case "in":
-                return column.in_(one.value)
-            case "contains":
-                return column.icontains(one.value, autoescape=True)
+        return _CONDITIONS[one.operator](column, one.value)
 
     def _after(self, sort: tuple[Sort, ...], values: tuple[Any, ...]) -> ColumnElement[bool]:
         columns = [self._column(one) for one in sort]

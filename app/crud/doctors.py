@@ -2,14 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, delete, exists, func, literal, select
+from sqlalchemy import DateTime, bindparam, delete, exists, func, literal, select
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import AppointmentStatus
 from app.crud.base import CRUDBase
 from app.models import Appointment, Doctor, TimeOff
+
+# Made once: every booking asks it.
+_AT = bindparam("at", type_=DateTime(timezone=True))
+_AWAY = exists().where(
+    TimeOff.doctor_id == Doctor.id,
+    TimeOff.starts_at < _AT + Doctor.slot_minutes * literal(timedelta(minutes=1)),
+    TimeOff.ends_at > _AT,
+)
+_FOR_BOOKING = (
+    select(Doctor, _AWAY)
+    .where(Doctor.id == bindparam("doctor_id"), Doctor.deleted_at.is_(None))
+    .with_for_update(key_share=True, of=Doctor)
+)
 
 
 class DoctorCRUD(CRUDBase[Doctor]):
@@ -26,13 +38,7 @@ class DoctorCRUD(CRUDBase[Doctor]):
     ) -> tuple[Doctor, bool] | None:
         """The bookable doctor, locked so that bookings of one doctor follow each other, and whether they are away at
         `starts_at` or within the slot that starts there."""
-        away = exists().where(
-            TimeOff.doctor_id == Doctor.id,
-            TimeOff.starts_at < literal(starts_at) + Doctor.slot_minutes * literal(timedelta(minutes=1)),
-            TimeOff.ends_at > starts_at,
-        )
-        statement = select(Doctor, away).where(Doctor.id == doctor_id, *self.live())
-        row = (await session.execute(statement.with_for_update(key_share=True, of=Doctor))).first()
+        row = (await session.execute(_FOR_BOOKING, {"doctor_id": doctor_id, "at": starts_at})).first()
         return (row[0], bool(row[1])) if row else None
 
     async def taken(
@@ -53,7 +59,7 @@ class DoctorCRUD(CRUDBase[Doctor]):
         union = appointments.union_all(away).subquery()
         return [(row[0], row[1]) for row in await read.all(select(union))]
 
-    async def time_off(self, read: ReadSession, doctor_id: int) -> Sequence[Row[Any]]:
+    async def time_off(self, read: ReadSession, doctor_id: int) -> Sequence[AnyRow]:
         """The doctor's present and coming absences, at most 500, soonest first."""
         statement = select(TimeOff.__table__).where(TimeOff.doctor_id == doctor_id, TimeOff.ends_at > func.now())
         return await read.all(statement.order_by(TimeOff.starts_at).limit(500))

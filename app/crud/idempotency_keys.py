@@ -4,10 +4,10 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.database import WriteSession
+from app.core.database import AnyRow, WriteSession
 from app.models import IdempotencyKey
 
 KEPT = timedelta(hours=24)
@@ -16,13 +16,11 @@ KEPT = timedelta(hours=24)
 class IdempotencyKeyCRUD:
     async def try_lock(self, session: WriteSession, *, owner: str, route: str, key: str) -> bool:
         """Hold the key until the transaction ends; False when a request that runs right now holds it."""
-        digest = blake2b("\0".join((owner, route, key)).encode(), digest_size=8).digest()
+        digest = blake2b(f"{owner}\0{route}\0{key}".encode(), digest_size=8).digest()
         number = int.from_bytes(digest, "big", signed=True)
         return bool((await session.execute(select(func.pg_try_advisory_xact_lock(number)))).scalar_one())
 
-    async def find(
-        self, session: WriteSession, *, owner: str, route: str, key: str, kept: timedelta
-    ) -> Row[Any] | None:
+    async def find(self, session: WriteSession, *, owner: str, route: str, key: str, kept: timedelta) -> AnyRow | None:
         """The stored answer when it is younger than `kept`."""
         columns = IdempotencyKey.__table__.c
         statement = select(columns.request_hash, columns.status, columns.headers, columns.body).where(

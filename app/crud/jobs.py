@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Update, case, func, literal, or_, select, update
+from sqlalchemy import Update, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.jobs import JobStatus
-from app.crud.base import CRUDBase
+from app.crud.base import CRUDBase, Where
 from app.models import Job
 
 _RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
@@ -27,12 +27,15 @@ def _held(job_id: int, lease: UUID) -> Update:
 
 
 class JobCRUD(CRUDBase[Job]):
+    def created_by(self, user_id: int) -> Where:
+        return (Job.created_by == user_id,)
+
     async def claim(
         self, session: WriteSession, job_id: int, *, names: Sequence[str], lease_seconds: float
-    ) -> Row[Any] | None:
+    ) -> AnyRow | None:
         """Take a due job under a new lease token and count the attempt.
 
-        None when someone else has it, it is not due, or its name is not one of `names`: a newer worker's job is left to it.
+        None when someone else has it, it is not due, or its name is not in `names`: a newer worker's job is left to it.
         """
         statement = (
             update(Job)
@@ -68,7 +71,7 @@ class JobCRUD(CRUDBase[Job]):
     async def retry_or_bury(
         self, session: WriteSession, job_id: int, lease: UUID, *, error: str, delay: float, final: bool
     ) -> JobStatus | None:
-        """Give the attempt back for another one after `delay` seconds, or bury it with its error; None: the lease was lost."""
+        """Give the job back for another attempt after `delay` seconds, or bury it; None: the lease was lost."""
         dead = or_(literal(final), Job.attempt >= Job.max_attempts)
         statement = _held(job_id, lease).values(
             status=case((dead, JobStatus.FAILED.value), else_=JobStatus.QUEUED.value),
@@ -89,7 +92,7 @@ class JobCRUD(CRUDBase[Job]):
             )
         )
 
-    async def reap(self, session: WriteSession, *, limit: int = 500) -> Sequence[Row[Any]]:
+    async def reap(self, session: WriteSession, *, limit: int = 500) -> Sequence[AnyRow]:
         """Take back jobs whose lease has expired: queued again, or failed after the last attempt."""
         expired = (
             select(Job.id)
@@ -112,7 +115,7 @@ class JobCRUD(CRUDBase[Job]):
         )
         return (await session.execute(statement)).all()
 
-    async def take_unpublished(self, session: WriteSession, *, limit: int) -> Sequence[Row[Any]]:
+    async def take_unpublished(self, session: WriteSession, *, limit: int) -> Sequence[AnyRow]:
         """Mark due jobs as published and give (id, queue, publications); rival relays never get the same ones."""
         due = (
             select(Job.id)
@@ -132,12 +135,16 @@ class JobCRUD(CRUDBase[Job]):
     async def unpublish(self, session: WriteSession, job_ids: Sequence[int]) -> None:
         """The queue did not take these messages: publish them again."""
         await session.execute(
-            update(Job).where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED).values(published_at=None)
+            update(Job)
+            .where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED)
+            # Not counted: patience with a message grows by its publications, and this was none.
+            .values(published_at=None, publications=Job.publications - 1)
         )
 
     async def unpublish_stale(self, session: WriteSession, *, older_than: float) -> int:
-        """Messages that nobody has claimed for `older_than` seconds, doubled with each publication, are published again."""
-        patience = _seconds(older_than) * func.power(2, func.least(Job.publications - 1, 8))
+        """Publish again what nobody has claimed for `older_than` seconds, doubled with each publication."""
+        seconds = literal(older_than) * func.power(2.0, func.least(Job.publications - 1, 8))
+        patience = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
         statement = (
             update(Job)
             .where(Job.status == JobStatus.QUEUED, Job.published_at < func.now() - patience)
@@ -150,7 +157,7 @@ class JobCRUD(CRUDBase[Job]):
         statement = update(Job).where(Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
         return len((await session.execute(statement.values(published_at=None).returning(Job.id))).all())
 
-    async def counts(self, read: ReadSession) -> Sequence[Row[Any]]:
+    async def counts(self, read: ReadSession) -> Sequence[AnyRow]:
         """(queue, status, number, age of the oldest in seconds) of the jobs that are not finished."""
         return await read.all(
             select(

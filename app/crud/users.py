@@ -2,21 +2,33 @@
 
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
+from app.core.enums import Role
 from app.crud.base import CRUDBase
 from app.models import User
 
 
+def _same(email: str) -> ColumnElement[bool]:
+    # The database lowers both sides: Python and a collation do not agree on every letter.
+    return func.lower(User.email) == func.lower(email)
+
+
 class UserCRUD(CRUDBase[User]):
-    async def by_email(self, read: ReadSession, email: str) -> Row[Any] | None:
-        return await read.first(self.select(func.lower(User.email) == email.lower()))
+    async def by_email(self, read: ReadSession, email: str) -> AnyRow | None:
+        return await read.first(self.select(_same(email)))
 
     async def id_by_email(self, session: WriteSession, email: str) -> int | None:
-        statement = select(User.id).where(func.lower(User.email) == email.lower(), *self.live())
+        statement = select(User.id).where(_same(email), *self.live())
         return (await session.execute(statement)).scalar_one_or_none()
+
+    async def lock_superadmins(self, session: WriteSession) -> set[int]:
+        """The ids of those who can sign in, their rows locked in one order by every caller."""
+        statement = select(User.id).where(User.role == Role.SUPERADMIN, User.is_active, *self.live())
+        locked = statement.order_by(User.id).with_for_update(key_share=True)
+        return set((await session.execute(locked)).scalars())
 
     async def add_if_free(self, session: WriteSession, **values: Any) -> User | None:
         """The new account, or None when its e-mail is taken; two rivals for one address never both win."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Date, Row, cast, func, select
+from sqlalchemy import Date, cast, func, select
 
-from app.core.database import ReadSession
+from app.core.database import AnyRow, ReadSession
 from app.models import Appointment, Doctor, TimeOff
 
 
-async def appointment_sums(read: ReadSession, *, start: datetime, end: datetime, timezone: str) -> Sequence[Row[Any]]:
+async def appointment_sums(read: ReadSession, *, start: datetime, end: datetime, timezone: str) -> Sequence[AnyRow]:
     """(doctor_id, local day, status, number, minutes) of the appointments that start in [start, end)."""
     day = cast(func.timezone(timezone, Appointment.starts_at), Date).label("day")
     minutes = func.extract("epoch", func.sum(Appointment.ends_at - Appointment.starts_at)) / 60
@@ -21,7 +20,7 @@ async def appointment_sums(read: ReadSession, *, start: datetime, end: datetime,
     )
 
 
-async def doctors_in(read: ReadSession, *, start: datetime, end: datetime) -> Sequence[Row[Any]]:
+async def doctors_in(read: ReadSession, *, start: datetime, end: datetime) -> Sequence[AnyRow]:
     """Doctors of the clinic, and deleted ones that had appointments in [start, end); by name."""
     seen = select(Appointment.doctor_id).where(Appointment.starts_at >= start, Appointment.starts_at < end)
     return await read.all(
@@ -31,7 +30,7 @@ async def doctors_in(read: ReadSession, *, start: datetime, end: datetime) -> Se
     )
 
 
-async def absences(read: ReadSession, *, start: datetime, end: datetime) -> Sequence[Row[Any]]:
+async def absences(read: ReadSession, *, start: datetime, end: datetime) -> Sequence[AnyRow]:
     """(doctor_id, starts_at, ends_at) of the time off that touches [start, end)."""
     return await read.all(
         select(TimeOff.doctor_id, TimeOff.starts_at, TimeOff.ends_at).where(

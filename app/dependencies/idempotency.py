@@ -3,7 +3,6 @@
 This half decides whether the request is new; routers/route.py holds the other half, which stores the answer.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 from app.core.database import WriteSession
 from app.core.errors import IdempotencyInFlight, IdempotencyMismatch
 from app.crud.idempotency_keys import KEPT, idempotency_keys
+from app.dependencies.resources import Auth
 from app.dependencies.session import Write
 
 STORED_HEADERS = ("content-type", "location", "etag")
@@ -28,7 +28,7 @@ class StoredAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request under a key that is held until its transaction ends; `effect` is the savepoint that its work is done in."""
+    """A request under a key that is held until its transaction ends; `effect` is the savepoint of its work."""
 
     session: WriteSession
     effect: AsyncSessionTransaction
@@ -54,6 +54,7 @@ class IdempotentRequest:
 async def idempotency_key(
     request: Request,
     session: Write,
+    auth: Auth,
     key: Annotated[
         str | None,
         Header(
@@ -70,7 +71,8 @@ async def idempotency_key(
     principal = getattr(request.state, "principal", None)
     owner = f"user:{principal.id}" if principal else "anonymous"
     route = f"{request.method} {request.url.path}"
-    request_hash = hashlib.sha256(await request.body()).digest()
+    # Keyed: a body may hold a password, which a plain hash would let whoever reads the table guess at.
+    request_hash = auth.opaque_tokens.sign("idempotent-request", await request.body())
     if not await idempotency_keys.try_lock(session, owner=owner, route=route, key=key):
         raise IdempotencyInFlight
     stored = await idempotency_keys.find(session, owner=owner, route=route, key=key, kept=KEPT)

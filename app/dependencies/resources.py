@@ -1,4 +1,7 @@
-"""What the process is made of, as a handler asks for it."""
+"""What the process is made of, as a handler asks for it.
+
+Each is taken from the request alone: FastAPI walks a dependency's own dependencies anew wherever it is named.
+"""
 
 from typing import Annotated
 
@@ -15,44 +18,48 @@ from app.services.reports import ReportService
 from app.services.users import UserService
 
 
-async def get_container(request: Request) -> Container:
+def container_of(request: Request) -> Container:
     container: Container = request.app.state.container
     return container
+
+
+async def get_container(request: Request) -> Container:
+    return container_of(request)
 
 
 ContainerDep = Annotated[Container, Depends(get_container)]
 
 
-async def get_settings(container: ContainerDep) -> Settings:
-    return container.settings
+async def get_settings(request: Request) -> Settings:
+    return container_of(request).settings
 
 
-async def get_cursors(container: ContainerDep) -> Cursors:
-    return container.cursors
+async def get_cursors(request: Request) -> Cursors:
+    return container_of(request).cursors
 
 
-async def get_auth(container: ContainerDep) -> AuthService:
-    return container.auth
+async def get_auth(request: Request) -> AuthService:
+    return container_of(request).auth
 
 
-async def get_users(container: ContainerDep) -> UserService:
-    return container.users
+async def get_users(request: Request) -> UserService:
+    return container_of(request).users
 
 
-async def get_doctors(container: ContainerDep) -> DoctorService:
-    return container.doctors
+async def get_doctors(request: Request) -> DoctorService:
+    return container_of(request).doctors
 
 
-async def get_appointments(container: ContainerDep) -> AppointmentService:
-    return container.appointments
+async def get_appointments(request: Request) -> AppointmentService:
+    return container_of(request).appointments
 
 
-async def get_jobs(container: ContainerDep) -> JobService:
-    return container.jobs
+async def get_jobs(request: Request) -> JobService:
+    return container_of(request).jobs
 
 
-async def get_reports(container: ContainerDep) -> ReportService:
-    return container.reports
+async def get_reports(request: Request) -> ReportService:
+    return container_of(request).reports
 
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]

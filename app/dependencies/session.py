@@ -5,26 +5,25 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.security import OAuth2PasswordBearer
-from fastapi.security.utils import get_authorization_scheme_param
 
 from app.core.context import bind_user
 from app.core.database import ReadSession, WriteSession
 from app.core.errors import Unauthenticated
-from app.dependencies.resources import Auth, ContainerDep
+from app.dependencies.resources import container_of
 from app.services.auth import Device
-from app.services.principal import Principal
+from app.services.principal import Principal, require_admin
 
 MAX_USER_AGENT = 300
-# Declares the scheme in OpenAPI; the header itself is read by `current_user`, whose refusals are of one form.
+# Does not refuse by itself: `current_user` does, in the one form that refusals have.
 bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
 
 
-async def get_read_session(container: ContainerDep) -> ReadSession:
-    return container.database.read
+async def get_read_session(request: Request) -> ReadSession:
+    return container_of(request).database.read
 
 
-async def get_write_session(container: ContainerDep, request: Request) -> AsyncIterator[WriteSession]:
-    async with container.database.session_scope() as session:
+async def get_write_session(request: Request) -> AsyncIterator[WriteSession]:
+    async with container_of(request).database.session_scope() as session:
         request.state.write_session = session
         yield session
 
@@ -34,20 +33,27 @@ Read = Annotated[ReadSession, Depends(get_read_session)]
 Write = Annotated[WriteSession, Depends(get_write_session, scope="function")]
 
 
-async def current_user(
-    request: Request, auth: Auth, read: Read, _: Annotated[str | None, Depends(bearer)]
-) -> Principal:
+async def current_user(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
     """The signed-in user; Unauthenticated when there is none."""
-    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
-    if scheme.lower() != "bearer" or not token:
+    if not token:
         raise Unauthenticated
-    principal = await auth.authenticate(read, token=token)
+    container = container_of(request)
+    principal = await container.auth.authenticate(container.database.read, token=token)
     request.state.principal = principal
     bind_user(principal.id)
     return principal
 
 
 CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+async def current_admin(principal: CurrentUser) -> Principal:
+    """An admin; Forbidden for others, before their request is looked at any further."""
+    require_admin(principal)
+    return principal
+
+
+AdminUser = Annotated[Principal, Depends(current_admin)]
 
 
 async def get_device(request: Request) -> Device:

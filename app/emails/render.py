@@ -69,7 +69,7 @@ def _is_html(name: str | None) -> bool:
 # Compiled on first use and kept: templates don't change under a running process.
 _environment = Environment(
     loader=FileSystemLoader(_DIRECTORY),
-    autoescape=_is_html,
+    autoescape=_is_html,  # noqa: S701 - on for HTML, off for text alone
     undefined=StrictUndefined,
     finalize=_finalize,
     trim_blocks=True,

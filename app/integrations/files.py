@@ -34,7 +34,7 @@ class AtomicFile:
             stream.flush()
             os.fsync(stream.fileno())
             stream.close()
-            os.replace(self._temporary, self._path)
+            self._temporary.replace(self._path)
             self._closed = True
             _sync_directory(self._path.parent)
 

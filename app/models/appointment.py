@@ -15,7 +15,7 @@ LIVE = "status IN ('booked', 'completed')"
 
 
 class Appointment(WithId, Created, Versioned, Base):
-    """A patient's time with a doctor, `[starts_at, ends_at)`. `reminded_at` is set with the job that sends the reminder."""
+    """A patient's time with a doctor, `[starts_at, ends_at)`. `reminded_at` is set with the job that reminds."""
 
     __tablename__ = "appointments"
     __table_args__ = (

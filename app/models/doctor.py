@@ -1,7 +1,7 @@
 """Doctors, the hours they publish and the time they are away."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -12,7 +12,7 @@ from app.models.base import Created, SoftDeleted, Versioned, WithId
 
 
 class Doctor(WithId, Created, SoftDeleted, Versioned, Base):
-    """A doctor. `hours` is a list of `{weekday, start, end}` in the clinic's zone, a part of the row so that one lock covers it."""
+    """A doctor. `hours`: `{weekday, start, end}` in the clinic's zone, part of the row so that one lock covers them."""
 
     __tablename__ = "doctors"
     __table_args__ = (
@@ -35,6 +35,8 @@ class TimeOff(WithId, Created, Base):
     __tablename__ = "time_off"
     __table_args__ = (CheckConstraint("starts_at < ends_at", name="span"), Index(None, "doctor_id", "ends_at"))
 
+    # It is made and deleted, never changed.
+    version: ClassVar[int] = 1
     doctor_id: Mapped[int] = mapped_column(ForeignKey("doctors.id"))
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]

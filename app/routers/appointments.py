@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from app.core.enums import AppointmentStatus
 from app.core.listing import PageQuery
@@ -11,11 +11,11 @@ from app.dependencies.listing import page_query
 from app.dependencies.resources import Appointments, CursorsDep
 from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
-from app.routers.route import TransactionalRoute
+from app.routers.route import Router
 from app.schemas.appointments import APPOINTMENTS, AppointmentCreate, AppointmentMove, AppointmentRead
 from app.schemas.base import PageOut
 
-router = APIRouter(prefix="/appointments", tags=["clinic"], route_class=TransactionalRoute)
+router = Router(prefix="/appointments", tags=["clinic"])
 
 
 @router.get("", response_model=PageOut[AppointmentRead])
@@ -58,7 +58,7 @@ async def get_appointment(
 
 
 @router.patch("/{appointment_id}", response_model=AppointmentRead)
-async def move(  # noqa: PLR0913 - each is one thing the framework hands over
+async def move(
     appointment_id: PathId,
     data: AppointmentMove,
     principal: CurrentUser,
@@ -76,7 +76,7 @@ async def move(  # noqa: PLR0913 - each is one thing the framework hands over
 
 def _ending(status: AppointmentStatus, path: str, summary: str) -> None:
     @router.post(f"/{{appointment_id}}/{path}", response_model=AppointmentRead, name=path, summary=summary)
-    async def end(  # noqa: PLR0913 - each is one thing the framework hands over
+    async def end(
         appointment_id: PathId,
         principal: CurrentUser,
         appointments: Appointments,

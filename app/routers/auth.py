@@ -2,18 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import Form, Response
+from pydantic import AfterValidator, Field
 
 from app.core.errors import InvalidGrantRequest, UnsupportedGrant
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.resources import Auth, Users
 from app.dependencies.session import DeviceDep, Read, Write
-from app.routers.route import TransactionalRoute
+from app.routers.route import Router
 from app.schemas.auth import EmailVerification, Logout, TokenPair
+from app.schemas.base import storable
 from app.schemas.users import Registered, Registration
 
-router = APIRouter(prefix="/auth", tags=["identity"], route_class=TransactionalRoute)
-FormText = Annotated[str | None, Form(max_length=4096)]
+router = Router(prefix="/auth", tags=["identity"])
+FormText = Annotated[Annotated[str, Field(max_length=4096)] | None, Form()]
+UserName = Annotated[Annotated[str, Field(max_length=4096), AfterValidator(storable)] | None, Form()]
 
 
 @router.post("/register", status_code=202, dependencies=[Idempotent])
@@ -23,24 +26,24 @@ async def register(data: Registration, users: Users, session: Write) -> Register
     return Registered(email=data.email)
 
 
-@router.post("/verify-email", status_code=204)
+@router.post("/verify-email", status_code=204, response_class=Response)
 async def verify_email(data: EmailVerification, auth: Auth, session: Write) -> None:
     """Confirm an e-mail with the token that was mailed to it; a token works once."""
     await auth.verify_email(session, token=data.token)
 
 
 @router.post("/token")
-async def token(  # noqa: PLR0913 - RFC 6749 names the fields of this form
+async def token(
     auth: Auth,
     read: Read,
     session: Write,
     device: DeviceDep,
     grant_type: FormText = None,
-    username: FormText = None,
+    username: UserName = None,
     password: FormText = None,
     refresh_token: FormText = None,
-    scope: FormText = None,
-    otp: FormText = None,
+    scope: FormText = None,  # noqa: ARG001 - part of the form, without effect yet
+    otp: FormText = None,  # noqa: ARG001 - part of the form, without effect yet
 ) -> TokenPair:
     """Sign in (`grant_type=password` with `username` and `password`) or stay so (`refresh_token`). RFC 6749.
 
@@ -61,7 +64,7 @@ async def token(  # noqa: PLR0913 - RFC 6749 names the fields of this form
             raise UnsupportedGrant
 
 
-@router.post("/logout", status_code=204)
+@router.post("/logout", status_code=204, response_class=Response)
 async def logout(data: Logout, auth: Auth, session: Write) -> None:
     """End the session of this refresh token: its access tokens stop working at once."""
     await auth.sign_out(session, refresh_token=data.refresh_token)

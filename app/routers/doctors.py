@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from app.core.listing import PageQuery
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Doctors
-from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
-from app.routers.route import TransactionalRoute
+from app.routers.route import Router
 from app.schemas.base import PageOut
 from app.schemas.doctors import (
     DOCTORS,
@@ -25,7 +25,7 @@ from app.schemas.doctors import (
     WeeklyHours,
 )
 
-router = APIRouter(prefix="/doctors", tags=["clinic"], route_class=TransactionalRoute)
+router = Router(prefix="/doctors", tags=["clinic"])
 
 
 @router.get("", response_model=PageOut[DoctorRead])
@@ -38,7 +38,7 @@ async def list_doctors(
 @router.post("", status_code=201, response_model=DoctorRead)
 async def create_doctor(
     data: DoctorCreate,
-    principal: CurrentUser,
+    principal: AdminUser,
     _: Annotated[None, Idempotent],
     doctors: Doctors,
     session: Write,
@@ -56,10 +56,10 @@ async def get_doctor(
 
 
 @router.patch("/{doctor_id}", response_model=DoctorRead)
-async def update_doctor(  # noqa: PLR0913 - each is one thing the framework hands over
+async def update_doctor(
     doctor_id: PathId,
     data: DoctorUpdate,
-    principal: CurrentUser,
+    principal: AdminUser,
     doctors: Doctors,
     session: Write,
     response: Response,
@@ -70,19 +70,19 @@ async def update_doctor(  # noqa: PLR0913 - each is one thing the framework hand
     return tagged(response, doctor)
 
 
-@router.delete("/{doctor_id}", status_code=204)
+@router.delete("/{doctor_id}", status_code=204, response_class=Response)
 async def delete_doctor(
-    doctor_id: PathId, principal: CurrentUser, doctors: Doctors, session: Write, if_match: IfMatch = None
+    doctor_id: PathId, principal: AdminUser, doctors: Doctors, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only; refused while appointments are to come."""
     await doctors.delete(session, principal=principal, doctor_id=doctor_id, if_match=if_match)
 
 
 @router.put("/{doctor_id}/hours", response_model=DoctorRead)
-async def set_hours(  # noqa: PLR0913 - each is one thing the framework hands over
+async def set_hours(
     doctor_id: PathId,
     hours: WeeklyHours,
-    principal: CurrentUser,
+    principal: AdminUser,
     doctors: Doctors,
     session: Write,
     response: Response,
@@ -101,16 +101,16 @@ async def list_slots(doctor_id: PathId, query: Annotated[SlotsQuery, Query()], d
 
 
 @router.get("/{doctor_id}/time-off", response_model=TimeOffList)
-async def list_time_off(doctor_id: PathId, principal: CurrentUser, doctors: Doctors, read: Read) -> Any:
+async def list_time_off(doctor_id: PathId, principal: AdminUser, doctors: Doctors, read: Read) -> Any:
     """Admins only: present and coming absences."""
     return {"items": await doctors.time_off(read, principal=principal, doctor_id=doctor_id)}
 
 
 @router.post("/{doctor_id}/time-off", status_code=201, response_model=TimeOffRead)
-async def add_time_off(  # noqa: PLR0913 - each is one thing the framework hands over
+async def add_time_off(
     doctor_id: PathId,
     data: TimeOffCreate,
-    principal: CurrentUser,
+    principal: AdminUser,
     _: Annotated[None, Idempotent],
     doctors: Doctors,
     session: Write,
@@ -118,13 +118,19 @@ async def add_time_off(  # noqa: PLR0913 - each is one thing the framework hands
 ) -> Any:
     """Admins only. No slots are offered in the span; appointments already booked in it stay."""
     away = await doctors.add_time_off(session, principal=principal, doctor_id=doctor_id, data=data)
-    response.headers["Location"] = f"/api/v1/doctors/{doctor_id}/time-off/{away.id}"
-    return away
+    return created(response, away, f"doctors/{doctor_id}/time-off")
 
 
-@router.delete("/{doctor_id}/time-off/{time_off_id}", status_code=204)
+@router.delete("/{doctor_id}/time-off/{time_off_id}", status_code=204, response_class=Response)
 async def delete_time_off(
-    doctor_id: PathId, time_off_id: PathId, principal: CurrentUser, doctors: Doctors, session: Write
+    doctor_id: PathId,
+    time_off_id: PathId,
+    principal: AdminUser,
+    doctors: Doctors,
+    session: Write,
+    if_match: IfMatch = None,
 ) -> None:
     """Admins only."""
-    await doctors.delete_time_off(session, principal=principal, doctor_id=doctor_id, time_off_id=time_off_id)
+    await doctors.delete_time_off(
+        session, principal=principal, doctor_id=doctor_id, time_off_id=time_off_id, if_match=if_match
+    )

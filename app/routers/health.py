@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
@@ -10,6 +9,7 @@ from fastapi.responses import JSONResponse
 from app.core.errors import Unavailable
 from app.core.metrics import exposition
 from app.dependencies.resources import ContainerDep
+from app.schemas.health import Liveness, Readiness
 from app.services.readiness import database_ready, migrations_ready, redis_ready
 
 router = APIRouter(tags=["operators"])
@@ -17,9 +17,9 @@ TIMEOUT = 3.0
 
 
 @router.get("/health/live")
-async def live() -> dict[str, str]:
+async def live() -> Liveness:
     """The process turns; says nothing of what it needs."""
-    return {"status": "ok"}
+    return Liveness()
 
 
 async def _state(check: Awaitable[None]) -> str:
@@ -27,12 +27,18 @@ async def _state(check: Awaitable[None]) -> str:
         await asyncio.wait_for(check, TIMEOUT)
     except Unavailable as error:
         return error.detail
+    except TimeoutError:
+        return "does not answer"
     except Exception as error:  # noqa: BLE001 - any failure of a part is what this probe reports
         return type(error).__name__
     return "ok"
 
 
-@router.get("/health/ready", responses={503: {"description": "a part fails; `parts` names it"}})
+@router.get(
+    "/health/ready",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "a part fails; `parts` names it"}},
+)
 async def ready(container: ContainerDep) -> Response:
     """200 when the database answers, Redis answers and the migrations are at head."""
     checks = {
@@ -41,10 +47,9 @@ async def ready(container: ContainerDep) -> Response:
         "migrations": migrations_ready(container.database),
     }
     states = await asyncio.gather(*(_state(check) for check in checks.values()))
-    parts: dict[str, Any] = dict(zip(checks, states, strict=True))
     fine = all(state == "ok" for state in states)
-    body = {"status": "ok" if fine else "unavailable", "parts": parts}
-    return JSONResponse(body, 200 if fine else 503, {} if fine else {"Retry-After": "2"})
+    body = Readiness(status="ok" if fine else "unavailable", parts=dict(zip(checks, states, strict=True)))
+    return JSONResponse(body.model_dump(), 200 if fine else 503, {} if fine else {"Retry-After": "2"})
 
 
 @router.get("/metrics", include_in_schema=False)

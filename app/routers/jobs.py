@@ -2,19 +2,19 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from app.core.etag import content_tag, none_match
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.resources import Jobs, Reports
-from app.dependencies.session import CurrentUser, IfNoneMatch, Read, Write
+from app.dependencies.session import AdminUser, CurrentUser, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted
-from app.routers.route import TransactionalRoute
+from app.routers.route import Router
 from app.schemas.jobs import JobRead
 from app.schemas.reports import ReportCreate
 
-router = APIRouter(tags=["background"], route_class=TransactionalRoute)
+router = Router(tags=["background"])
 
 
 @router.get("/jobs/{job_id}", response_model=JobRead)
@@ -55,9 +55,9 @@ async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: R
 
 
 @router.post("/reports", status_code=202, response_model=JobRead)
-async def create_report(  # noqa: PLR0913 - each is one thing the framework hands over
+async def create_report(
     data: ReportCreate,
-    principal: CurrentUser,
+    principal: AdminUser,
     _: Annotated[None, Idempotent],
     reports: Reports,
     jobs: Jobs,

@@ -1,14 +1,20 @@
-"""What every operation answers beside its success, said once for all of them."""
+"""What every operation answers beside its success, said once for all of them, and the document made good to read."""
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.routers.problems import MEDIA_TYPE
+from app.schemas.auth import TOKEN_FORMS
 from app.schemas.problem import Problem
 
+Json = dict[str, Any]
 _WRITES = {"post", "put", "patch", "delete"}
+_REFERENCE = "#/components/schemas/{model}"
 _DESCRIPTIONS = {
     "401": "not signed in: `invalid_token`",
     "403": "`forbidden`",
@@ -25,7 +31,7 @@ _DESCRIPTIONS = {
 }
 
 
-def _statuses(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+def _statuses(method: str, path: str, operation: Json) -> list[str]:
     names = {parameter["name"].lower() for parameter in operation.get("parameters", [])}
     wanted = ["422", "429", "503", "4XX", "5XX"]
     if operation.get("security"):
@@ -43,30 +49,109 @@ def _statuses(method: str, path: str, operation: dict[str, Any]) -> list[str]:
     return sorted(wanted)
 
 
+def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield path, method, operation
+
+
+def _add_problems(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    whole = Problem.model_json_schema(ref_template=_REFERENCE)
+    schemas |= whole.pop("$defs")
+    schemas["Problem"] = whole
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
+    for path, method, operation in _operations(document):
+        operation["responses"].pop("422", None)
+        for status in _statuses(method, path, operation):
+            operation["responses"].setdefault(status, {"description": _DESCRIPTIONS[status], "content": content})
+
+
+def _name_operations(document: Json) -> None:
+    """`list_doctors` in place of `list_doctors_api_v1_doctors_get`: what generated clients call their methods."""
+    for path, method, operation in _operations(document):
+        suffix = re.sub(r"\W", "_", path) + "_" + method
+        operation["operationId"] = operation["operationId"].removesuffix(suffix).replace("-", "_")
+
+
+def _tidy_parameters(document: Json) -> None:
+    """A parameter is there or not, never null; and a list is written `a,b`."""
+    for _, _, operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            schema = parameter["schema"]
+            schema.pop("title", None)
+            schema.pop("description", None)
+            kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+            schema |= kinds[0] if kinds else {}
+            if schema.get("type") == "array":
+                parameter |= {"style": "form", "explode": False}
+
+
+def _tidy_schemas(document: Json) -> None:
+    for name, schema in list(document["components"]["schemas"].items()):
+        for one in schema.get("properties", {}).values():
+            one.pop("title", None)
+        if name.startswith("Body_"):
+            document["components"]["schemas"].pop(name)
+
+
+def _describe_sign_in(document: Json) -> None:
+    for kind in TOKEN_FORMS:
+        document["components"]["schemas"][kind.__name__] = kind.model_json_schema(ref_template=_REFERENCE)
+    forms = [{"$ref": _REFERENCE.format(model=kind.__name__)} for kind in TOKEN_FORMS]
+    for path, _, operation in _operations(document):
+        if path.endswith("/auth/token"):
+            content = {"application/x-www-form-urlencoded": {"schema": {"oneOf": forms}}}
+            operation["requestBody"] = {"content": content, "required": True}
+
+
+def _link(document: Json) -> None:
+    """From what was made to what may be done with it: its id is the last parameter of those paths."""
+    for path, method, operation in _operations(document):
+        made = operation["responses"].get("201") or operation["responses"].get("202") or {}
+        content = made.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+        if method != "post" or not content.endswith("Read"):
+            continue
+        home = "/api/v1/jobs" if content.endswith("/JobRead") else path
+        outer = {name: f"$request.path.{name}" for name in _names(home)}
+        made["links"] = {
+            other["operationId"]: {
+                "operationId": other["operationId"],
+                "parameters": outer | {_names(other_path)[-1]: "$response.body#/id"},
+            }
+            for other_path, _, other in _operations(document)
+            if other_path.startswith(home + "/{") and len(_names(other_path)) == len(outer) + 1
+        }
+
+
+def _names(path: str) -> list[str]:
+    return re.findall(r"{(\w+)}", path)
+
+
+def _short_names(document: Json) -> Json:
+    text = re.sub(r"PageOut_(\w+?)Read_", r"\1Page", json.dumps(document))
+    renamed: Json = json.loads(text)
+    return renamed
+
+
 def install(app: FastAPI) -> None:
     """Make `app.openapi()` agree with what the service answers."""
 
-    def openapi() -> dict[str, Any]:
+    def openapi() -> Json:
         if app.openapi_schema:
             return app.openapi_schema
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
-        schemas = document["components"]["schemas"]
-        whole = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= whole.pop("$defs")
-        schemas["Problem"] = whole
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        for path, operations in document["paths"].items():
-            for method, operation in operations.items():
-                operation["responses"].pop("422", None)
-                for status in _statuses(method, path, operation):
-                    operation["responses"].setdefault(
-                        status, {"description": _DESCRIPTIONS[status], "content": content}
-                    )
-        app.openapi_schema = document
-        return document
+        _name_operations(document)
+        _tidy_parameters(document)
+        _describe_sign_in(document)
+        _tidy_schemas(document)
+        _add_problems(document)
+        _link(document)
+        app.openapi_schema = _short_names(document)
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -1,18 +1,21 @@
-"""The two pages a person may open: a greeting, and the target of the link in the verification mail."""
+"""The pages a person may open: a greeting, the target of the link in the verification mail, and the documentation."""
 
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 
+from app.core.errors import NotFound
 from app.dependencies.resources import SettingsDep
 
 router = APIRouter(include_in_schema=False)
 _PAGES = Path(__file__).parent / "html"
 _LANDING = (_PAGES / "landing.html").read_text(encoding="utf-8")
 _VERIFY = (_PAGES / "verify_email.html").read_text(encoding="utf-8")
+_DOCS = (_PAGES / "docs.html").read_text(encoding="utf-8")
+_SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
 
 def _sources(page: str, tag: str) -> str:
@@ -22,9 +25,11 @@ def _sources(page: str, tag: str) -> str:
     return " ".join(f"'sha256-{b64encode(digest).decode()}'" for digest in digests) or "'none'"
 
 
-def _page(page: str, **values: str) -> HTMLResponse:
+def _page(page: str, *, scripts: str = "", styles: str = "", images: str = "'none'", **values: str) -> HTMLResponse:
+    """`page` under a policy that lets nothing run but its own inline elements, and the sources named here."""
     policy = (
-        f"default-src 'none'; style-src {_sources(page, 'style')}; script-src {_sources(page, 'script')}; "
+        f"default-src 'none'; style-src {styles or _sources(page, 'style')}; "
+        f"script-src {_sources(page, 'script')} {scripts}; img-src {images}; "
         "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     )
     for name, value in values.items():
@@ -42,3 +47,20 @@ async def landing(settings: SettingsDep) -> HTMLResponse:
 async def verify_email() -> HTMLResponse:
     """Reads the token from the fragment, which no server and no log ever sees, and posts it when the person clicks."""
     return _page(_VERIFY)
+
+
+@router.get("/docs")
+async def docs(settings: SettingsDep) -> HTMLResponse:
+    """Swagger UI, from this service alone."""
+    if not settings.docs_served:
+        raise NotFound
+    # It sets styles from its script.
+    return _page(_DOCS, scripts="'self'", styles="'self' 'unsafe-inline'", images="'self' data:")
+
+
+@router.get("/docs/{name}")
+async def docs_file(name: str, settings: SettingsDep) -> FileResponse:
+    if not settings.docs_served or name not in _SWAGGER_UI:
+        raise NotFound
+    headers = {"Cache-Control": "public, max-age=3600"}
+    return FileResponse(_PAGES / "swagger-ui" / name, media_type=_SWAGGER_UI[name], headers=headers)

@@ -6,12 +6,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from app.core import errors
 from app.core.context import current_cause
 from app.core.database import is_retryable, is_unavailable
 from app.core.logging import get_logger
+from app.core.middleware import BodyRefused
 
 log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -114,8 +116,19 @@ async def _validation(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - how the handler is registered
+    if isinstance(error, BodyRefused):
+        return answer(request, error.error)
     code = _CODES.get(error.status_code, "error")
-    return problem(request, status=error.status_code, code=code, detail=str(error.detail), headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(request, status=error.status_code, code=code, detail=str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; the router itself names those of one route alone."""
+    path = request.scope["path"]
+    fitting = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    same = [route.methods or () for route in fitting if route.path_format == fitting[0].path_format]
+    return ", ".join(sorted(set().union(*same)))
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

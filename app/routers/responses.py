@@ -5,12 +5,11 @@ from typing import Annotated, Any
 from fastapi import Path, Response
 
 from app.core.etag import none_match, version_tag
-from app.core.listing import Cursors, Listing, PageQuery
-from app.crud.base import Page
-from app.schemas.base import MAX_ID
+from app.core.listing import Cursors, Listing, Page, PageQuery
+from app.schemas.base import Id
 from app.schemas.jobs import JobRead
 
-PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
+PathId = Annotated[Id, Path()]
 
 
 def tagged(response: Response, obj: Any) -> Any:

@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
+from starlette.routing import Match
+from starlette.types import Scope
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.core.database import is_retryable
@@ -17,6 +19,7 @@ from app.core.errors import Conflict
 from app.dependencies.idempotency import IdempotentRequest, StoredAnswer
 from app.routers.problems import answer
 
+BASE_PATH = "/api/v1"
 FUNCTION_STACK = "fastapi_function_astack"
 ATTEMPTS = 4
 
@@ -40,8 +43,13 @@ class TransactionalRoute(APIRoute):
                 request.scope[FUNCTION_STACK] = outer
 
         async def handler(request: Request) -> Response:
+            try:
+                return await attempt(request)
+            except Exception as error:
+                if not is_retryable(error):
+                    raise
             async for one in AsyncRetrying(
-                stop=stop_after_attempt(ATTEMPTS),
+                stop=stop_after_attempt(ATTEMPTS - 1),
                 wait=wait_random_exponential(multiplier=0.02, max=0.2),
                 retry=retry_if_exception(is_retryable),
                 reraise=True,
@@ -51,6 +59,19 @@ class TransactionalRoute(APIRoute):
             raise AssertionError("unreachable: tenacity re-raises")
 
         return handler
+
+
+class Router(APIRouter):
+    """Tries its routes only when the path begins with its prefix; FastAPI tries them all, and twice."""
+
+    def __init__(self, prefix: str = "", **options: Any) -> None:
+        super().__init__(prefix=prefix, route_class=TransactionalRoute, **options)
+        self._begins = BASE_PATH + prefix
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if not scope["path"].startswith(self._begins, len(scope.get("root_path", ""))):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 async def _with_stored_answer(handle: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:

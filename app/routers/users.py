@@ -2,19 +2,28 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.core.listing import PageQuery
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Users
-from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import AdminUser, CurrentUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
-from app.routers.route import TransactionalRoute
+from app.routers.route import Router
 from app.schemas.base import PageOut
-from app.schemas.users import USERS, ProfileUpdate, UserCreate, UserRead, UserUpdate
+from app.schemas.users import USERS, PasswordChange, ProfileUpdate, UserCreate, UserRead, UserUpdate
 
-router = APIRouter(prefix="/users", tags=["identity"], route_class=TransactionalRoute)
+
+class SomeoneConvertor(StringConvertor):
+    """Anything but `me`, whose methods are its own: without it `DELETE /users/me` would be an id that is no number."""
+
+    regex = "(?!me$)[^/]+"
+
+
+register_url_convertor("someone", SomeoneConvertor())
+router = Router(prefix="/users", tags=["identity"])
 
 
 @router.get("/me", response_model=UserRead)
@@ -34,10 +43,18 @@ async def update_me(
     return tagged(response, await users.update_profile(session, principal=principal, data=data, if_match=if_match))
 
 
+@router.post("/me/password", status_code=204, response_class=Response)
+async def change_password(
+    data: PasswordChange, principal: CurrentUser, users: Users, read: Read, session: Write
+) -> None:
+    """Every other session ends; this one goes on."""
+    await users.change_password(read, session, principal=principal, data=data)
+
+
 @router.get("", response_model=PageOut[UserRead])
 async def list_users(
     query: Annotated[PageQuery, Depends(page_query(USERS))],
-    principal: CurrentUser,
+    principal: AdminUser,
     users: Users,
     read: Read,
     cursors: CursorsDep,
@@ -49,7 +66,7 @@ async def list_users(
 @router.post("", status_code=201, response_model=UserRead)
 async def create_user(
     data: UserCreate,
-    principal: CurrentUser,
+    principal: AdminUser,
     _: Annotated[None, Idempotent],
     users: Users,
     session: Write,
@@ -59,10 +76,10 @@ async def create_user(
     return created(response, await users.create(session, principal=principal, data=data), "users")
 
 
-@router.get("/{user_id}", response_model=UserRead)
+@router.get("/{user_id:someone}", response_model=UserRead)
 async def get_user(
     user_id: PathId,
-    principal: CurrentUser,
+    principal: AdminUser,
     users: Users,
     read: Read,
     response: Response,
@@ -72,11 +89,11 @@ async def get_user(
     return conditional(response, await users.get(read, principal=principal, user_id=user_id), if_none_match)
 
 
-@router.patch("/{user_id}", response_model=UserRead)
-async def update_user(  # noqa: PLR0913 - each is one thing the framework hands over
+@router.patch("/{user_id:someone}", response_model=UserRead)
+async def update_user(
     user_id: PathId,
     data: UserUpdate,
-    principal: CurrentUser,
+    principal: AdminUser,
     users: Users,
     session: Write,
     response: Response,
@@ -87,9 +104,9 @@ async def update_user(  # noqa: PLR0913 - each is one thing the framework hands 
     return tagged(response, user)
 
 
-@router.delete("/{user_id}", status_code=204)
+@router.delete("/{user_id:someone}", status_code=204, response_class=Response)
 async def delete_user(
-    user_id: PathId, principal: CurrentUser, users: Users, session: Write, if_match: IfMatch = None
+    user_id: PathId, principal: AdminUser, users: Users, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only. The account is out of sight and its sessions end; its appointments stay."""
     await users.delete(session, principal=principal, user_id=user_id, if_match=if_match)

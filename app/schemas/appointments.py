@@ -6,13 +6,13 @@ from pydantic import Field
 
 from app.core.enums import AppointmentStatus
 from app.core.listing import EQUALITY, ORDER, Filterable, Listing
-from app.schemas.base import Id, In, Instant, LongText, Out
+from app.schemas.base import BodyId, Id, In, Instant, LongText, Out
 
 APPOINTMENTS = Listing(
     "appointments",
     filters={
-        "doctor_id": Filterable(Id, EQUALITY),
-        "patient_id": Filterable(Id, EQUALITY),
+        "doctor_id": Filterable(Id, ORDER),
+        "patient_id": Filterable(Id, ORDER),
         "status": Filterable(AppointmentStatus, EQUALITY),
         "starts_at": Filterable(Instant, ORDER),
     },
@@ -34,10 +34,10 @@ class AppointmentRead(Out):
 class AppointmentCreate(In):
     """A client books for themselves; an admin names the patient."""
 
-    doctor_id: Id
+    doctor_id: BodyId
     starts_at: Instant
     reason: LongText | None = None
-    patient_id: Id | None = Field(default=None, description="admins only")
+    patient_id: BodyId | None = Field(default=None, description="admins only")
 
 
 class AppointmentMove(In):

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from app.schemas.base import In, Out
+from app.schemas.base import Email, In, Out
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=512, strip_whitespace=False)]
 
 
 class TokenPair(Out):
     access_token: str
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind of token
     expires_in: int = Field(description="seconds")
     refresh_token: str
     scope: str
@@ -23,3 +23,35 @@ class Logout(In):
 
 class EmailVerification(In):
     token: Token
+
+
+_ADDRESS = TypeAdapter[str](Email)
+
+
+def address(typed: str) -> str:
+    """The e-mail as registration keeps it; what is none stays as typed, and is nobody's."""
+    try:
+        return _ADDRESS.validate_python(typed.strip())
+    except ValidationError:
+        return typed
+
+
+class PasswordGrant(In):
+    """Sign in with e-mail and password."""
+
+    grant_type: Literal["password"]
+    username: str = Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$", description="the e-mail")
+    password: str = Field(min_length=1, max_length=4096, json_schema_extra={"format": "password"})
+    scope: str = Field(default="", max_length=4096)
+    otp: str = Field(default="", max_length=4096)
+
+
+class RefreshGrant(In):
+    """Stay signed in with the refresh token of the answer before."""
+
+    grant_type: Literal["refresh_token"]
+    refresh_token: str = Field(min_length=1, max_length=4096)
+
+
+# What the token form may be: the route reads it field by field, because its refusals are RFC 6749's.
+TOKEN_FORMS = (PasswordGrant, RefreshGrant)

@@ -1,13 +1,19 @@
 """What every wire schema keeps to."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 T = TypeVar("T")
 MAX_ID = 2**63 - 1
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIMESTAMP = re.compile(
+    _DATE.pattern + r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -31,9 +37,43 @@ class PageOut(Out, Generic[T]):
     )
 
 
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
+    """What PostgreSQL can keep in a text."""
     if "\0" in value:
         raise ValueError("must not contain NUL characters")
+    return value
+
+
+def _visible(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return storable(value)
+
+
+def _whole(value: object) -> object:
+    # int() takes "+1", "1_0" and "1.0" as well: one object would have many addresses.
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
+        raise ValueError("must be a whole number in decimal digits")
+    return value
+
+
+def _number(value: object) -> object:
+    # 30.0 is the same number as 30 in JSON, but "30" is a text and true no number.
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - what Pydantic expects of a validator
+    return value
+
+
+def _timestamp(value: object) -> object:
+    # Pydantic takes numbers as seconds or milliseconds since 1970, too, whichever fits.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _TIMESTAMP.fullmatch(value)):
+        raise ValueError("must be a date and time as of RFC 3339, like 2026-12-01T09:00:00Z")
+    return value
+
+
+def _date(value: object) -> object:
+    if not isinstance(value, date) and not (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise ValueError("must be a date like 2026-12-01")
     return value
 
 
@@ -65,11 +105,24 @@ def unset() -> Any:
     return Field(default_factory=lambda: None)
 
 
-Id = Annotated[int, Field(ge=1, le=MAX_ID)]
-ShortText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable)]
-LongText = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
-Email = Annotated[
-    str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_storable), AfterValidator(_email)
+Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_whole)]
+"""An id in a path or a query; in a body, where numbers are numbers, a `BodyId`."""
+IsNumber = BeforeValidator(_number)
+"""For a number in a body; it goes after the number's bounds, or these are lost to the schema."""
+BodyId = Annotated[int, Field(ge=1, le=MAX_ID), IsNumber]
+Flag = Annotated[bool, Strict()]
+ShortText = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}),
+    AfterValidator(_visible),
 ]
-Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
-Day = Annotated[date, AfterValidator(_known_day)]
+LongText = Annotated[
+    str, Field(max_length=2000, json_schema_extra={"pattern": r"^[^\x00]*$"}), AfterValidator(storable)
+]
+Email = Annotated[
+    str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(storable), AfterValidator(_email)
+]
+Instant = Annotated[AwareDatetime, BeforeValidator(_timestamp), AfterValidator(_utc)]
+Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+"""With an offset or without one."""
+Day = Annotated[date, BeforeValidator(_date), AfterValidator(_known_day)]

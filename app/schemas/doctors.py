@@ -1,12 +1,13 @@
 """Doctors, hours, time off and slots on the wire."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from app.core.listing import TEXT, Filterable, Listing
-from app.schemas.base import Day, Id, In, LongText, Out, ShortText, unset
+from app.core.listing import EQUALITY, TEXT, Filterable, Listing
+from app.schemas.base import Day, Flag, Id, In, IsNumber, LongText, Out, ShortText, Timestamp, unset
 
 MAX_SLOT_DAYS = 62
 MAX_HOURS_ROWS = 70
@@ -16,7 +17,7 @@ DOCTORS = Listing(
     filters={
         "specialty": Filterable(ShortText, TEXT),
         "full_name": Filterable(ShortText, TEXT),
-        "is_active": Filterable(bool, ("eq",)),
+        "is_active": Filterable(bool, EQUALITY),
     },
     sorts={"id": Id, "full_name": str, "specialty": str},
 )
@@ -29,7 +30,7 @@ EndTime = Annotated[str, Field(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$
 class WorkingHours(In):
     """Wall-clock time in the clinic's zone; weekday 0 is Monday, `end` may be 24:00."""
 
-    weekday: int = Field(ge=0, le=6)
+    weekday: Annotated[int, Field(ge=0, le=6), IsNumber]
     start: ClockTime
     end: EndTime
 
@@ -42,7 +43,7 @@ class WorkingHours(In):
 
 def _apart(hours: list[WorkingHours]) -> list[WorkingHours]:
     ordered = sorted(hours, key=lambda one: (one.weekday, one.start))
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if before.weekday == after.weekday and after.start < before.end:
             raise ValueError(
                 f"hours of weekday {after.weekday} overlap: {before.start}-{before.end}, {after.start}-{after.end}"
@@ -70,28 +71,28 @@ class DoctorRead(Out):
     created_at: datetime
 
 
-SlotMinutes = Annotated[int, Field(ge=5, le=480)]
+SlotMinutes = Annotated[int, Field(ge=5, le=480), IsNumber]
 
 
 class DoctorCreate(In):
     full_name: ShortText
     specialty: ShortText
     slot_minutes: SlotMinutes = 30
-    is_active: bool = True
+    is_active: Flag = True
 
 
 class DoctorUpdate(In):
     full_name: ShortText = unset()
     specialty: ShortText = unset()
     slot_minutes: SlotMinutes = unset()
-    is_active: bool = unset()
+    is_active: Flag = unset()
 
 
 class TimeOffCreate(In):
     """A time without an offset is read in the clinic's zone."""
 
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Timestamp
+    ends_at: Timestamp
     reason: LongText | None = None
 
 

@@ -7,7 +7,7 @@ from pydantic import StringConstraints
 
 from app.core.enums import Role
 from app.core.listing import EQUALITY, ORDER, TEXT, Filterable, Listing
-from app.schemas.base import Email, Id, In, Out, ShortText, unset
+from app.schemas.base import Email, Flag, Id, In, Instant, Out, ShortText, unset
 
 # Any Unicode, kept as typed: white space at the ends belongs to the password.
 Password = Annotated[str, StringConstraints(min_length=8, max_length=256, strip_whitespace=False)]
@@ -15,13 +15,13 @@ Password = Annotated[str, StringConstraints(min_length=8, max_length=256, strip_
 USERS = Listing(
     "users",
     filters={
-        "email": Filterable(str, TEXT),
-        "full_name": Filterable(str, TEXT),
+        "email": Filterable(ShortText, TEXT),
+        "full_name": Filterable(ShortText, TEXT),
         "role": Filterable(Role, EQUALITY),
-        "is_active": Filterable(bool, ("eq",)),
-        "created_at": Filterable(datetime, ORDER),
+        "is_active": Filterable(bool, EQUALITY),
+        "created_at": Filterable(Instant, ORDER),
     },
-    sorts={"id": Id, "email": str, "full_name": str, "created_at": datetime},
+    sorts={"id": Id, "email": str, "full_name": str, "created_at": Instant},
 )
 
 
@@ -49,6 +49,11 @@ class ProfileUpdate(In):
     full_name: ShortText = unset()
 
 
+class PasswordChange(In):
+    current_password: Password
+    new_password: Password
+
+
 class UserCreate(In):
     email: Email
     password: Password
@@ -61,4 +66,4 @@ class UserUpdate(In):
 
     full_name: ShortText = unset()
     role: Role = unset()
-    is_active: bool = unset()
+    is_active: Flag = unset()

@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Row
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import ReadSession, WriteSession, constraint_of
+from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
 from app.core.enums import AppointmentStatus
 from app.core.errors import Forbidden, Invalid, InvalidTransition, NotFound, OutsideHours, SlotTaken
 from app.core.etag import check_if_match, version_tag
 from app.core.jobs import enqueue, enqueue_many
-from app.core.listing import PageQuery
+from app.core.listing import Page, PageQuery
 from app.crud.appointments import appointments
-from app.crud.base import Page
+from app.crud.base import Where
 from app.crud.doctors import doctors
 from app.crud.users import users
 from app.models import Appointment
@@ -36,7 +34,7 @@ class AppointmentService:
         """A client's own appointments; all of them for an admin."""
         return await appointments.page(read, query, where=self._visible(principal))
 
-    async def get(self, read: ReadSession, *, principal: Principal, appointment_id: int) -> Row[Any]:
+    async def get(self, read: ReadSession, *, principal: Principal, appointment_id: int) -> AnyRow:
         appointment = await appointments.get(read, appointment_id, where=self._visible(principal))
         if appointment is None:
             raise NotFound
@@ -117,8 +115,8 @@ class AppointmentService:
         return len(due)
 
     @staticmethod
-    def _visible(principal: Principal) -> tuple[ColumnElement[bool], ...]:
-        return () if principal.is_admin else (Appointment.patient_id == principal.id,)
+    def _visible(principal: Principal) -> Where:
+        return () if principal.is_admin else appointments.of_patient(principal.id)
 
     @staticmethod
     def _reminded(starts_at: datetime) -> datetime | None:
@@ -133,7 +131,7 @@ class AppointmentService:
             return principal.id
         if patient_id is None:
             raise Invalid("an admin names the patient", loc=("body", "patient_id"), kind="missing")
-        if patient_id != principal.id and await session.scalar(users.select(users.columns.id == patient_id)) is None:
+        if patient_id != principal.id and not await users.exists(session, patient_id):
             raise NotFound("There is no such patient.")
         return patient_id
 

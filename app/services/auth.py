@@ -14,7 +14,7 @@ from app.core.security import AccessTokens, OpaqueTokens
 from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.models import AuthSession
-from app.schemas.auth import TokenPair
+from app.schemas.auth import TokenPair, address
 from app.schemas.jobs import SendVerificationMail
 from app.services.principal import Principal
 
@@ -37,18 +37,19 @@ class AuthService:
     failures: FailureLimit
 
     async def authenticate(self, read: ReadSession, *, token: str) -> Principal:
-        """The signed-in user behind an access token; Unauthenticated when it, its session or its user is no longer good."""
+        """The signed-in user behind an access token; Unauthenticated when token, session or user is no longer good."""
         claims = self.access_tokens.verify(token)
         row = await auth_sessions.principal(read, session_id=claims.session_id, user_id=claims.user_id)
         if row is None:
             raise Unauthenticated
-        return Principal(*row, claims.session_id)
+        return Principal(claims.session_id, *row)
 
     async def sign_in(
         self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device
     ) -> TokenPair:
         """A new session. InvalidGrant for an unknown user, a wrong password or an account that is off, all at one cost;
         RateLimited after repeated failures."""
+        email = address(email)
         await self.failures.check(email, device.address)
         user = await users.by_email(read, email)
         # No connection is held here: hashing is the long part of a sign-in.
@@ -57,6 +58,8 @@ class AuthService:
             await self.failures.record(email, device.address)
             raise InvalidGrant
         if self.verified_email_required and not user.email_verified:
+            # Counted like any refusal, or whoever registered a stranger's address could flood it with mails.
+            await self.failures.record(email, device.address)
             await enqueue(session, SendVerificationMail(user_id=user.id))
             raise EmailNotVerified
         sign_in = await auth_sessions.add(

@@ -1,11 +1,11 @@
 """Published hours on the wall clock to instants in UTC, right across daylight saving. Pure functions.
 
 A clock time that a change of offset skips counts as the moment of the change; one that it repeats counts as its first
-occurrence. So hours that do not overlap on the wall never overlap in time, and their lengths are those that really pass.
+occurrence. So hours that do not overlap on the wall never overlap in time, and have the lengths that really pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,11 @@ _MINUTE = timedelta(minutes=1)
 def instant(day: date, clock: str, zone: ZoneInfo) -> datetime:
     """The UTC instant at which the wall clock in `zone` shows `clock` (HH:MM, up to 24:00) on `day`."""
     hours, minutes = int(clock[:2]), int(clock[3:])
-    wall = datetime(day.year, day.month, day.day) + timedelta(hours=hours, minutes=minutes)
+    return moment(datetime.combine(day, time.min) + timedelta(hours=hours, minutes=minutes), zone)
+
+
+def moment(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The UTC instant at which the clock in `zone` shows `wall`, which is without an offset."""
     before = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if before.astimezone(zone).replace(tzinfo=None) == wall:
         return before
@@ -24,7 +28,8 @@ def instant(day: date, clock: str, zone: ZoneInfo) -> datetime:
 
 
 def _transition(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    """The first minute in (low, high] with the offset that holds at `high`."""
+    """The first whole minute after `low` and up to `high` with the offset that holds at `high`."""
+    low = low.replace(second=0, microsecond=0)
     after = high.astimezone(zone).utcoffset()
     while high - low > _MINUTE:
         middle = low + ((high - low) // 2 // _MINUTE) * _MINUTE
@@ -56,9 +61,8 @@ def slots(spans: Iterable[Span], minutes: int) -> Iterator[Span]:
     """Consecutive slots of `minutes` that fit into each span."""
     length = timedelta(minutes=minutes)
     for start, end in spans:
-        while start + length <= end:
-            yield start, start + length
-            start += length
+        for number in range((end - start) // length):
+            yield start + number * length, start + (number + 1) * length
 
 
 def free(candidates: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
@@ -88,4 +92,9 @@ def slot_at(hours: Sequence[Mapping[str, Any]], minutes: int, starts_at: datetim
     day = starts_at.astimezone(zone).date()
     # A span that runs to 24:00 may end in the next day, and the day of a skipped midnight begins late.
     nearby = open_spans(hours, day - timedelta(days=1), day + timedelta(days=1), zone)
-    return next((slot for slot in slots(nearby, minutes) if slot[0] == starts_at), None)
+    length = timedelta(minutes=minutes)
+    for start, end in nearby:
+        # Asked of the span as a whole: a day may have hundreds of slots, and every booking asks.
+        if start <= starts_at <= end - length and (starts_at - start) % length == timedelta():
+            return starts_at, starts_at + length
+    return None

@@ -66,7 +66,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     database = Database(settings.database, role=role, pooled=pooled)
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
-    hasher = PasswordHasher(settings.hashing)
+    hasher = PasswordHasher(settings.hashing, processes=settings.api.workers)
     storage = LocalStorage(settings.storage.directory)
     mailer = make_mailer(settings.mail)
     zone = settings.clinic.zone

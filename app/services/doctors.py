@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
-
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.errors import DoctorHasAppointments, Invalid, NotFound
 from app.core.etag import check_if_match, version_tag
-from app.core.listing import PageQuery
-from app.crud.base import Page
+from app.core.listing import Page, PageQuery
 from app.crud.doctors import doctors
 from app.models import Doctor, TimeOff
 from app.schemas.base import EARLIEST, LATEST
 from app.schemas.doctors import DoctorCreate, DoctorUpdate, TimeOffCreate, WorkingHours
-from app.services.calendar import Span, day_bounds, free, open_spans, slots
+from app.services.calendar import Span, day_bounds, free, moment, open_spans, slots
 from app.services.principal import Principal, require_admin
 
 
@@ -28,7 +24,7 @@ class DoctorService:
     async def page(self, read: ReadSession, *, query: PageQuery) -> Page:
         return await doctors.page(read, query)
 
-    async def get(self, read: ReadSession, *, doctor_id: int) -> Row[Any]:
+    async def get(self, read: ReadSession, *, doctor_id: int) -> AnyRow:
         doctor = await doctors.get(read, doctor_id)
         if doctor is None:
             raise NotFound
@@ -77,7 +73,7 @@ class DoctorService:
         offered = slots(open_spans(doctor.hours, from_day, to_day, self.zone), doctor.slot_minutes)
         return list(free((slot for slot in offered if slot[0] > now), taken))
 
-    async def time_off(self, read: ReadSession, *, principal: Principal, doctor_id: int) -> Sequence[Row[Any]]:
+    async def time_off(self, read: ReadSession, *, principal: Principal, doctor_id: int) -> Sequence[AnyRow]:
         require_admin(principal)
         await self.get(read, doctor_id=doctor_id)
         return await doctors.time_off(read, doctor_id)
@@ -96,20 +92,27 @@ class DoctorService:
         return away
 
     async def delete_time_off(
-        self, session: WriteSession, *, principal: Principal, doctor_id: int, time_off_id: int
+        self,
+        session: WriteSession,
+        *,
+        principal: Principal,
+        doctor_id: int,
+        time_off_id: int,
+        if_match: str | None,
     ) -> None:
         require_admin(principal)
         if not await doctors.delete_time_off(session, doctor_id=doctor_id, time_off_id=time_off_id):
             raise NotFound
+        check_if_match(if_match, version_tag(TimeOff.version))
 
     def _local(self, value: datetime, field: str) -> datetime:
         try:
-            moment = (value if value.tzinfo else value.replace(tzinfo=self.zone)).astimezone(UTC)
+            at = value.astimezone(UTC) if value.tzinfo else moment(value, self.zone)
         except OverflowError:
-            moment = LATEST
-        if not EARLIEST <= moment < LATEST:
+            at = LATEST
+        if not EARLIEST <= at < LATEST:
             raise Invalid(f"must be from {EARLIEST.year} on and before {LATEST.year}", loc=("body", field))
-        return moment
+        return at
 
     async def _locked(
         self, session: WriteSession, principal: Principal, doctor_id: int, if_match: str | None

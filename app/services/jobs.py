@@ -2,11 +2,8 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Row
-
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.errors import JobNotFinished, NotFound
 from app.core.jobs import JobStatus
 from app.crud.jobs import jobs
@@ -23,8 +20,14 @@ class JobFile:
     chunks: AsyncIterator[bytes]
 
 
-def job_read(row: Row[Any]) -> JobRead:
+_SHOWN_OF_FILE = ("name", "media_type", "size")
+
+
+def job_read(row: AnyRow) -> JobRead:
     values = dict(row._mapping)
+    if isinstance(row.result, dict) and "file" in row.result:
+        # Where a file is stored is nobody's business: `/result` gives it.
+        values["result"] = row.result | {"file": {name: row.result["file"][name] for name in _SHOWN_OF_FILE}}
     progress = Progress(done=row.progress_done, total=row.progress_total, note=row.progress_note)
     return JobRead.model_validate(values | {"progress": progress})
 
@@ -38,7 +41,7 @@ class JobService:
 
     async def accepted(self, session: WriteSession, *, job_id: int) -> JobRead:
         """The job as this transaction has just made it, for the 202 that answers its request."""
-        return job_read((await session.execute(jobs.select(jobs.columns.id == job_id))).one())
+        return job_read(await jobs.written(session, job_id))
 
     async def result_file(self, read: ReadSession, *, principal: Principal, job_id: int) -> JobFile:
         """The file that the job made. JobNotFinished until it has succeeded, NotFound when it made none."""
@@ -54,8 +57,8 @@ class JobService:
             raise NotFound("The file is no longer kept.") from None
         return JobFile(file["name"], file["media_type"], size, self.storage.open(file["key"]))
 
-    async def _visible(self, read: ReadSession, principal: Principal, job_id: int) -> Row[Any]:
-        own = () if principal.is_admin else (jobs.columns.created_by == principal.id,)
+    async def _visible(self, read: ReadSession, principal: Principal, job_id: int) -> AnyRow:
+        own = () if principal.is_admin else jobs.created_by(principal.id)
         job = await jobs.get(read, job_id, where=own)
         if job is None:
             raise NotFound

@@ -1,4 +1,7 @@
-"""What the service says by mail. Each method is one attempt; the Message-ID is the same for every attempt of a job."""
+"""What the service says by mail.
+
+Each method is one attempt. The Message-ID is made of the job's key: the same for every attempt, and no other job's.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,10 +16,8 @@ from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.emails.render import render
 from app.integrations.mail import Mailer
-from app.integrations.mail_message import Mail, MailRejected
+from app.integrations.mail_message import Mail, MailRejected, parse_mailbox
 from app.schemas.jobs import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
-
-MESSAGE_ID_DOMAIN = "frontdesk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class MailService:
     mailer: Mailer
     opaque_tokens: OpaqueTokens
 
-    async def send_verification(self, message: SendVerificationMail, *, job_id: int) -> dict[str, str]:
-        """Mail a link that verifies the address. The token is derived from the job, so that its plain form is never stored."""
+    async def send_verification(self, message: SendVerificationMail, *, job_key: str) -> dict[str, str]:
+        """Mail a link that verifies the address. The token is derived from the job, so it is never stored plain."""
         user = await users.get(self.database.read, message.user_id)
         if user is None or user.email_verified:
             return {"skipped": "the account is gone or verified"}
-        token = self.opaque_tokens.derive(TokenPurpose.VERIFY_EMAIL.value, str(job_id))
+        token = self.opaque_tokens.derive(TokenPurpose.VERIFY_EMAIL.value, job_key)
         hours = self.settings.auth.verification_hours
         async with self.database.session_scope() as session:
             await auth_sessions.add_one_time_token(
@@ -47,16 +48,16 @@ class MailService:
             "token": token,
             "expires_hours": hours,
         }
-        return await self._send(user.email, "verify_email", context, job_id)
+        return await self._send(user.email, "verify_email", context, job_key)
 
-    async def send_account_exists(self, message: SendAccountExistsMail, *, job_id: int) -> dict[str, str]:
+    async def send_account_exists(self, message: SendAccountExistsMail, *, job_key: str) -> dict[str, str]:
         user = await users.get(self.database.read, message.user_id)
         if user is None:
             return {"skipped": "the account is gone"}
         context = {"full_name": user.full_name, "sign_in_link": self.settings.base_url}
-        return await self._send(user.email, "account_exists", context, job_id)
+        return await self._send(user.email, "account_exists", context, job_key)
 
-    async def send_appointment(self, message: SendAppointmentMail, *, job_id: int) -> dict[str, str]:
+    async def send_appointment(self, message: SendAppointmentMail, *, job_key: str) -> dict[str, str]:
         """Tell the patient what became of an appointment; a reminder that time has overtaken is not sent."""
         found = await appointments.for_mail(self.database.read, message.appointment_id)
         if found is None:
@@ -73,11 +74,11 @@ class MailService:
             "timezone": self.settings.clinic.timezone,
             "appointment_id": found.id,
         }
-        return await self._send(found.email, f"appointment_{message.kind.value}", context, job_id)
+        return await self._send(found.email, f"appointment_{message.kind.value}", context, job_key)
 
-    async def _send(self, to: str, template: str, context: dict[str, object], job_id: int) -> dict[str, str]:
+    async def _send(self, to: str, template: str, context: dict[str, object], job_key: str) -> dict[str, str]:
         words = render(template, context | {"clinic_name": self.settings.clinic.name})
-        message_id = f"<job-{job_id}@{MESSAGE_ID_DOMAIN}>"
+        message_id = f"<{job_key}@{parse_mailbox(self.settings.mail.sender).domain}>"
         try:
             await self.mailer.send(
                 Mail(to=to, subject=words.subject, text=words.text, html=words.html, message_id=message_id)

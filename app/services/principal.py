@@ -11,6 +11,7 @@ from app.core.errors import Forbidden
 class Principal:
     """A signed-in user as of this request, read with the session that vouches for them."""
 
+    session_id: int
     id: int
     email: str
     full_name: str
@@ -19,7 +20,6 @@ class Principal:
     email_verified: bool
     created_at: datetime
     version: int
-    session_id: int
 
     @property
     def is_admin(self) -> bool:

@@ -86,7 +86,7 @@ class _NumberedCanvas(Canvas):  # type: ignore[misc, unused-ignore]  # reportlab
         self._surround = surround
         self._pages: list[dict[str, Any]] = []
 
-    def showPage(self) -> None:
+    def showPage(self) -> None:  # noqa: N802 - reportlab's name
         self._pages.append(dict(self.__dict__))
         self._startPage()
 

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
-
 from app.config import Settings
-from app.core.database import Database
+from app.core.database import Database, take_turns
 from app.core.enums import Role
 from app.core.hashing import PasswordHasher
+from app.crud.doctors import doctors
 from app.crud.users import users
 from app.models import Doctor
 
@@ -31,11 +30,11 @@ class Seeded:
 
 
 async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -> Seeded:
-    """The first superadmin unless that e-mail has an account, and six doctors with hours unless there are any."""
+    """The first superadmin unless that e-mail has an account and, outside production, six doctors if there are none."""
     email = settings.first.superadmin_email
     password_hash = await hasher.hash(settings.first.superadmin_password.get_secret_value())
     async with database.session_scope() as session:
-        await session.execute(select(func.pg_advisory_xact_lock(_SEED_LOCK)))
+        await take_turns(session, _SEED_LOCK)
         made = await users.add_if_free(
             session,
             email=email,
@@ -44,8 +43,7 @@ async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -
             role=Role.SUPERADMIN,
             email_verified=True,
         )
-        known = await session.scalar(select(func.count()).select_from(Doctor))
-        if known:
+        if settings.production or await doctors.exists(session):
             return Seeded(made is not None, 0)
         for full_name, specialty, minutes, spans in _DOCTORS:
             hours = [{"weekday": weekday, "start": start, "end": end} for weekday in _WEEKDAYS for start, end in spans]

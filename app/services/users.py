@@ -3,21 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
-
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import Role
-from app.core.errors import Conflict, Forbidden, NotFound
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.core.etag import check_if_match, version_tag
 from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
-from app.core.listing import PageQuery
+from app.core.listing import Page, PageQuery
 from app.crud.auth_sessions import auth_sessions
-from app.crud.base import Page
 from app.crud.users import users
 from app.models import User
 from app.schemas.jobs import SendAccountExistsMail, SendVerificationMail
-from app.schemas.users import ProfileUpdate, Registration, UserCreate, UserUpdate
+from app.schemas.users import PasswordChange, ProfileUpdate, Registration, UserCreate, UserUpdate
 from app.services.principal import Principal, require_admin
 
 
@@ -26,7 +23,7 @@ class UserService:
     hasher: PasswordHasher
 
     async def register(self, session: WriteSession, *, data: Registration) -> None:
-        """Make a client's account and mail its owner; when the e-mail is taken, mail its owner instead, at the same cost."""
+        """Make a client's account and mail its owner; when the e-mail is taken, mail that owner, at the same cost."""
         password_hash = await self.hasher.hash(data.password)
         user = await users.add_if_free(
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=Role.CLIENT
@@ -36,6 +33,7 @@ class UserService:
             return
         owner = await users.id_by_email(session, data.email)
         if owner is not None:
+            # Never a second verification mail: it could make the owner confirm an account that a stranger has prepared.
             await enqueue(session, SendAccountExistsMail(user_id=owner))
 
     async def update_profile(
@@ -43,11 +41,26 @@ class UserService:
     ) -> User:
         return await self._change(session, principal.id, data.model_dump(exclude_unset=True), if_match)
 
+    async def change_password(
+        self, read: ReadSession, session: WriteSession, *, principal: Principal, data: PasswordChange
+    ) -> None:
+        """Set a new password and end the other sessions; Invalid when the present one is wrong."""
+        account = await users.get(read, principal.id)
+        if account is None or not await self.hasher.verify(data.current_password, account.password_hash):
+            raise Invalid("is not your present password", loc=("body", "current_password"), kind="password_wrong")
+        password_hash = await self.hasher.hash(data.new_password)
+        user = await users.lock(session, principal.id)
+        # Set by somebody else since it was checked: the check no longer holds.
+        if user is None or user.password_hash != account.password_hash:
+            raise Conflict("The password was changed a moment ago.")
+        await auth_sessions.revoke_all(session, user.id, but=principal.session_id)
+        await users.patch(session, user, {"password_hash": password_hash})
+
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
         require_admin(principal)
         return await users.page(read, query)
 
-    async def get(self, read: ReadSession, *, principal: Principal, user_id: int) -> Row[Any]:
+    async def get(self, read: ReadSession, *, principal: Principal, user_id: int) -> AnyRow:
         require_admin(principal)
         user = await users.get(read, user_id)
         if user is None:
@@ -96,6 +109,9 @@ class UserService:
         await users.soft_delete(session, user)
 
     async def _locked(self, session: WriteSession, principal: Principal, user_id: int) -> User:
+        # Asked again under a lock, or two superadmins who demote each other at once would leave none.
+        if principal.is_superadmin and principal.id not in await users.lock_superadmins(session):
+            raise Forbidden
         user = await users.lock(session, user_id)
         if user is None:
             raise NotFound

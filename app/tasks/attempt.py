@@ -5,23 +5,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from app.config import JobSettings
 from app.core.context import Cause, bound
-from app.core.database import Database, is_retryable, is_unavailable
+from app.core.database import AnyRow, Database, is_retryable, is_unavailable, sqlstate
 from app.core.jobs import JobFailed, JobMessage, JobStatus
 from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
 from app.core.redaction import redact_text
 from app.crud.jobs import jobs
+from app.tasks.cancellation import cancel
 
 log = get_logger(__name__)
 MAX_ERROR = 2000
+CANCEL_SECONDS = 5
+T = TypeVar("T")
 
 
 class LeaseLost(Exception):
@@ -35,6 +39,22 @@ class Attempt:
     job_id: int
     lease: UUID
     number: int
+    accepted_at: datetime
+
+    @property
+    def job_key(self) -> str:
+        """Names the job for good: the same over its attempts, and not given again by a database that starts anew."""
+        return f"job-{self.job_id}.{int(self.accepted_at.timestamp())}"
+
+
+def describe(error: Exception) -> str:
+    """What the ledger keeps of an error, and its creator may read: no secret, no SQL, no more than fits."""
+    said = str(error)
+    if isinstance(error, DBAPIError):
+        said = f"the database refused it ({sqlstate(error) or type(error.orig).__name__})"
+    # Cut before the search for secrets, too: a body may quote megabytes.
+    kept = redact_text(f"{type(error).__name__}: {said[: 4 * MAX_ERROR]}").replace("\0", "")[:MAX_ERROR]
+    return kept.encode(errors="replace").decode()
 
 
 Body = Callable[[Any, Attempt], Awaitable[Any]]
@@ -51,8 +71,7 @@ class Runner:
 
     async def run(self, job_id: int) -> JobStatus | None:
         """Attempt the job; None when there was nothing to claim, so that the message is dropped."""
-        async with self._database.session_scope() as session:
-            job = await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+        job = await self._recorded(lambda: self._claim(job_id))
         if job is None:
             log.debug("nothing to claim", job_id=job_id)
             return None
@@ -62,13 +81,17 @@ class Runner:
             JOB_WAIT_SECONDS.labels(job.queue.value).observe(max(0.0, waited))
             return await self._attempt(job)
 
-    async def _attempt(self, job: Row[Any]) -> JobStatus | None:
+    async def _claim(self, job_id: int) -> AnyRow | None:
+        async with self._database.session_scope() as session:
+            return await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+
+    async def _attempt(self, job: AnyRow) -> JobStatus | None:
         started = time.perf_counter()
         message_type, body = self._bodies[job.name]
-        attempt = Attempt(job.id, job.lease_token, job.attempt)
+        attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at)
         try:
             message = message_type.model_validate(job.payload)
-            result = await self._with_lease(attempt, body(message, attempt), timeout=message_type.timeout)
+            result = await self._with_lease(attempt, body(message, attempt), seconds=message_type.timeout)
             await self._recorded(lambda: self._succeed(attempt, result))
             outcome = JobStatus.SUCCEEDED
         except LeaseLost:
@@ -85,29 +108,33 @@ class Runner:
         log.info("job", outcome=outcome.value if outcome else "lost", duration_ms=round(seconds * 1000, 1))
         return outcome
 
-    async def _with_lease(self, attempt: Attempt, work: Awaitable[Any], *, timeout: float) -> Any:
-        """The body's result; LeaseLost as soon as the lease turns out to be lost, TimeoutError after `timeout` seconds."""
+    async def _with_lease(self, attempt: Attempt, work: Awaitable[Any], *, seconds: float) -> Any:
+        """The body's result; LeaseLost as soon as the lease is known to be lost, TimeoutError after `seconds`."""
         task = asyncio.ensure_future(work)
         heart = asyncio.create_task(self._beat(attempt))
         try:
-            async with asyncio.timeout(timeout):
-                await asyncio.wait({task, heart}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+            await asyncio.wait({task, heart}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if task.cancelled():
+                raise RuntimeError("the body ended in a cancellation of its own")
+            if task.done():
+                return task.result()
+            if heart.done():
                 heart.result()
                 raise LeaseLost
-            return task.result()
+            raise TimeoutError(f"took longer than {seconds:g} s")
         finally:
-            for one in (task, heart):
-                one.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await one
+            if await cancel(task, heart, within=CANCEL_SECONDS):
+                log.error("the body does not end, though it was cancelled")
 
     async def _beat(self, attempt: Attempt) -> None:
-        """Renew the lease until it is lost; a database that is away is only a beat missed."""
-        while True:
+        """Renew the lease until it is lost; a database that is away for less than the lease is only a beat missed."""
+        renewed = time.monotonic()
+        while time.monotonic() - renewed < self._settings.lease:
             await asyncio.sleep(self._settings.heartbeat)
+            asked = time.monotonic()
+            left = self._settings.lease - (asked - renewed)
             try:
-                async with self._database.session_scope() as session:
+                async with asyncio.timeout(left), self._database.session_scope() as session:
                     held = await jobs.renew(session, attempt.job_id, attempt.lease, lease_seconds=self._settings.lease)
             except Exception as error:
                 if not is_unavailable(error):
@@ -116,6 +143,7 @@ class Runner:
                 continue
             if not held:
                 return
+            renewed = asked
 
     async def _succeed(self, attempt: Attempt, result: Any) -> None:
         async with self._database.session_scope() as session:
@@ -123,7 +151,7 @@ class Runner:
                 raise LeaseLost
 
     async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
-        reason = redact_text(f"{type(error).__name__}: {error}")[:MAX_ERROR].replace("\0", "")
+        reason = describe(error)
         final = isinstance(error, JobFailed)
         log.warning("attempt failed", error=reason, exc_info=None if final else error)
 
@@ -146,8 +174,8 @@ class Runner:
             async with self._database.session_scope() as session:
                 await jobs.release(session, attempt.job_id, attempt.lease)
 
-    async def _recorded(self, record: Callable[[], Awaitable[Any]]) -> Any:
-        """Write an outcome down, waiting for a database that is away for as long as the lease may still be ours."""
+    async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
+        """Make a step in the ledger, waiting for a database that is away for as long as a lease may still be ours."""
         async for one in AsyncRetrying(
             stop=stop_after_delay(self._settings.lease),
             wait=wait_random_exponential(multiplier=0.1, max=2),

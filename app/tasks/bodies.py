@@ -17,13 +17,13 @@ def bodies(container: Container) -> Bodies:
     mails, reports = container.mails, container.reports
 
     async def verification(message: SendVerificationMail, attempt: Attempt) -> Any:
-        return await mails.send_verification(message, job_id=attempt.job_id)
+        return await mails.send_verification(message, job_key=attempt.job_key)
 
     async def account_exists(message: SendAccountExistsMail, attempt: Attempt) -> Any:
-        return await mails.send_account_exists(message, job_id=attempt.job_id)
+        return await mails.send_account_exists(message, job_key=attempt.job_key)
 
     async def appointment(message: SendAppointmentMail, attempt: Attempt) -> Any:
-        return await mails.send_appointment(message, job_id=attempt.job_id)
+        return await mails.send_appointment(message, job_key=attempt.job_key)
 
     async def utilisation(message: DrawUtilisationReport, attempt: Attempt) -> Any:
         return await reports.draw_utilisation(message, job_id=attempt.job_id, lease=attempt.lease)

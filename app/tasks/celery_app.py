@@ -1,22 +1,26 @@
 """The CPU worker: Celery prefork; one event loop and one unpooled engine in each child."""
 
 import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from billiard.process import current_process  # type: ignore[import-untyped]  # Celery's fork of multiprocessing
+from billiard.process import active_children, current_process
 from celery import Celery
-from celery.signals import (
-    setup_logging,
-    worker_process_init,
-    worker_process_shutdown,
-    worker_ready,
-    worker_shutting_down,
-)
+from celery.apps.worker import Worker
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_ready
+from celery.worker import state
+from celery.worker.request import Request
+from kombu.transport.redis import QoS
 
 from app.config import get_settings
 from app.core.logging import configure_logging, get_logger
-from app.core.metrics import forget_process, prepare_multiprocess
+from app.core.metrics_files import forget_process
 from app.core.ops_server import OpsServer
 from app.services.container import Container, build
 from app.tasks.attempt import Runner
@@ -24,6 +28,7 @@ from app.tasks.bodies import bodies
 from app.tasks.broker import CELERY_QUEUE, TASK, make_celery
 
 log = get_logger(__name__)
+INTERRUPT_SECONDS = 4
 CHILD_LIFETIME_JOBS = 200
 CHILD_MEMORY_KIB = 400 * 1024
 
@@ -66,7 +71,21 @@ def run_job(job_id: int) -> None:
     """Attempt one job of the ledger."""
     if _child is None:
         raise RuntimeError(f"{current_process().name} has not been initialised")
-    _child.loop.run(_child.runner.run(job_id))
+    try:
+        _child.loop.run(_interruptible(_child.runner.run(job_id)))
+    except asyncio.CancelledError:
+        # The job is back in the ledger. A thread may still be drawing, for which a proper end would wait.
+        os._exit(os.EX_OK)
+
+
+async def _interruptible(attempt: Coroutine[Any, Any, Any]) -> None:
+    """Run the attempt; SIGTERM, which the worker sends when its grace is over, gives the job back."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(attempt)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _note_ready(**_: Any) -> None:
@@ -74,54 +93,92 @@ def _note_ready(**_: Any) -> None:
     _ready = True
 
 
-def _note_stopping(**_: Any) -> None:
-    global _ready  # noqa: PLW0603 - read by the operator's probe of this process
-    _ready = False
-
-
 def _configure_logging(**_: Any) -> None:
     configure_logging(get_settings().log, process="celery")
+
+
+class LedgerRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """Celery's request, except that a connection that breaks at an acknowledgement is known to be broken.
+
+    Celery swallows it, counts the message as held for ever, asks for no other, and so never sees that it has to
+    connect again.
+    """
+
+    acknowledged: bool
+
+    def acknowledge(self) -> None:
+        if not self.acknowledged:
+            self._on_ack(log, ())
+            self.acknowledged = True
 
 
 def make_worker_app() -> Celery:
     """Celery's application with the one task and the life of its children."""
     settings = get_settings()
     app = make_celery(settings)
+    # The ledger publishes again what a stop leaves behind; kombu would talk to a Redis that may be away, and print.
+    QoS.restore_at_shutdown = False
     app.conf.update(
         worker_concurrency=settings.jobs.cpu_processes,
         worker_max_tasks_per_child=CHILD_LIFETIME_JOBS,
         worker_max_memory_per_child=CHILD_MEMORY_KIB,
-        worker_soft_shutdown_timeout=settings.jobs.shutdown_grace,
-        worker_enable_soft_shutdown_on_idle=False,
     )
-    app.task(run_job, name=TASK, acks_late=False, max_retries=0)
+    app.task(run_job, name=TASK, acks_late=False, max_retries=0, Request=LedgerRequest)
     # Celery keeps weak references by default; these live as long as the process.
     setup_logging.connect(_configure_logging, weak=False)
     worker_process_init.connect(_start_child, weak=False)
     worker_process_shutdown.connect(_stop_child, weak=False)
     worker_ready.connect(_note_ready, weak=False)
-    worker_shutting_down.connect(_note_stopping, weak=False)
     return app
+
+
+class CpuWorker(Worker):  # type: ignore[misc]  # Celery has no types
+    """Celery's worker, except that it says nothing past the log and that a stop has an end.
+
+    Celery's own waits for the jobs under way for as long as they take.
+    """
+
+    def install_platform_tweaks(self, worker: Any) -> None:  # noqa: ARG002 - Celery's hook for signal handlers
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, *_: Any) -> None:
+        global _ready  # noqa: PLW0603 - read by the operator's probe of this process
+        if state.should_stop is None:
+            _ready = False
+            state.should_stop = os.EX_OK
+            threading.Thread(target=self._insist, name="grace", daemon=True).start()
+
+    def _insist(self) -> None:
+        log.info("stopping")
+        time.sleep(get_settings().jobs.shutdown_grace)
+        for child in active_children():
+            child.terminate()
+        time.sleep(INTERRUPT_SECONDS)
+        log.warning("not everything has ended in time")
+        os._exit(os.EX_OK)
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings.log, process="celery")
-    prepare_multiprocess()
     ops = OpsServer(host=settings.host, port=settings.celery.metrics_port, ready=lambda: _ready)
     app = make_worker_app()
     ops.start()
     try:
-        app.worker_main(
-            [
-                "worker",
-                "--pool=prefork",
-                f"--queues={CELERY_QUEUE}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-            ]
+        worker = CpuWorker(
+            app=app,
+            pool_cls="prefork",
+            queues=CELERY_QUEUE,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
         )
+        worker.start()
     finally:
         ops.stop()
+    log.info("stopped")
+    if worker.exitcode:
+        sys.exit(worker.exitcode)

@@ -5,16 +5,13 @@ Any number may run at once: they share the work by row locks and need no leader.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import Any
 from uuid import uuid4
 
 from arq import ArqRedis
 from celery import Celery
-from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy import Row
 
+from app.core.database import AnyRow
 from app.core.jobs import Queue
 from app.core.logging import get_logger
 from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
@@ -23,13 +20,14 @@ from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.broker import TASK
+from app.tasks.cancellation import came, cancel
 
 log = get_logger(__name__)
 BATCH = 200
 EPOCH_KEY = "frontdesk:epoch"
 SWEEP_INTERVAL = 30.0
 PRUNE_INTERVAL = 3600.0
-_QUEUE_AWAY = (RedisError, KombuError, OSError, TimeoutError)
+_REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
 class Relay:
@@ -40,28 +38,35 @@ class Relay:
         self._arq = arq
         self._celery = celery
         self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._epoch: bytes | None = None
 
     async def run(self) -> None:
-        """Work until cancelled. Whatever fails is logged and tried again: the ledger has it all."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
-            group.create_task(self._every(self._settings.reap_interval, self.reap))
-            group.create_task(self._every(SWEEP_INTERVAL, self.sweep))
-            group.create_task(self._every(PRUNE_INTERVAL, self.prune))
+        """Work until `stop`. Whatever fails is logged and tried again: the ledger has it all."""
+        listening = asyncio.create_task(self._listen())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
+                group.create_task(self._every(self._settings.reap_interval, self.reap))
+                group.create_task(self._every(SWEEP_INTERVAL, self.sweep))
+                group.create_task(self._every(PRUNE_INTERVAL, self.prune))
+        finally:
+            await cancel(listening, within=5)
+
+    def stop(self) -> None:
+        """End `run` once the steps under way are done: a connection cut off in the middle of its making complains."""
+        self._stopping.set()
+        self._wake.set()
 
     async def _every(
         self, seconds: float, step: Callable[[], Awaitable[None]], *, wake: asyncio.Event | None = None
     ) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 await step()
             except Exception as error:  # noqa: BLE001 - the relay outlives every fault of its parts
                 log.warning("relay step failed", step=step.__name__, error=repr(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await (wake.wait() if wake else asyncio.Event().wait())
+            await came(wake or self._stopping, within=seconds)
             if wake:
                 wake.clear()
 
@@ -75,13 +80,14 @@ class Relay:
                     while True:
                         if await channel.get_message(ignore_subscribe_messages=True, timeout=5):
                             self._wake.set()
-            except _QUEUE_AWAY:
+            except Exception as error:  # noqa: BLE001 - whatever breaks the channel, the relay polls
+                log.debug("not listening for wake-ups", error=repr(error))
                 await asyncio.sleep(1)
 
     async def publish(self) -> None:
         """Give every due job to its queue."""
         await self._notice_lost_queues()
-        while True:
+        while not self._stopping.is_set():
             async with self._database.session_scope() as session:
                 batch = await jobs.take_unpublished(session, limit=BATCH)
             if not batch:
@@ -94,7 +100,7 @@ class Relay:
             if len(batch) < BATCH:
                 return
 
-    async def _send(self, batch: Sequence[Row[Any]]) -> list[int]:
+    async def _send(self, batch: Sequence[AnyRow]) -> list[int]:
         """Hand messages over outside of any transaction; gives the ids that were not taken."""
         by_io = [row for row in batch if row.queue is Queue.IO]
         by_cpu = [row for row in batch if row.queue is Queue.CPU]
@@ -103,12 +109,12 @@ class Relay:
             try:
                 await send(rows)
                 RELAY_PUBLISHED.labels(queue.value).inc(len(rows))
-            except _QUEUE_AWAY as error:
+            except Exception as error:  # noqa: BLE001 - whatever a queue says, the jobs stay in the ledger
                 log.warning("queue is away, its jobs wait in the ledger", queue=queue.value, error=repr(error))
                 refused += [row.id for row in rows]
         return refused
 
-    async def _send_io(self, rows: Sequence[Row[Any]]) -> None:
+    async def _send_io(self, rows: Sequence[AnyRow]) -> None:
         for start in range(0, len(rows), 20):
             await asyncio.gather(
                 *(
@@ -118,7 +124,7 @@ class Relay:
                 )
             )
 
-    async def _send_cpu(self, rows: Sequence[Row[Any]]) -> None:
+    async def _send_cpu(self, rows: Sequence[AnyRow]) -> None:
         if rows:
             await asyncio.to_thread(self._send_cpu_blocking, [row.id for row in rows])
 
@@ -137,7 +143,7 @@ class Relay:
             if present is None:
                 await redis.set(EPOCH_KEY, uuid4().hex, nx=True)
                 present = await redis.get(EPOCH_KEY)
-        except _QUEUE_AWAY:
+        except _REDIS_AWAY:
             return
         if present != self._epoch:
             # Also at the first look: nobody knows what the queues still hold, and publishing twice is harmless.
@@ -169,7 +175,7 @@ class Relay:
 
     async def sweep(self) -> None:
         """Enqueue the reminders that are due."""
-        while True:
+        while not self._stopping.is_set():
             async with self._database.session_scope() as session:
                 if not await self._container.appointments.send_due_reminders(session):
                     return

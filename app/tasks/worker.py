@@ -2,66 +2,110 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, cast
 
 from arq import ArqRedis
+from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from app.config import Settings, get_settings
 from app.core.logging import configure_logging, get_logger
-from app.core.metrics import prepare_multiprocess
 from app.core.ops_server import OpsServer
 from app.core.wakeup import RedisWaker, use_waker
 from app.services.container import build
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
 from app.tasks.broker import ARQ_QUEUE, TASK, make_arq, make_celery
+from app.tasks.cancellation import came, cancel
 from app.tasks.relay import Relay
 
 log = get_logger(__name__)
 POLL_SECONDS = 0.05
 # The ledger times attempts; ARQ's own limit only has to be longer than any of them.
 ENGINE_TIMEOUT = 3600
+# How long each part of the end may take, after the grace for the jobs.
+INTERRUPT_SECONDS, STEP_SECONDS, CLOSE_SECONDS = 3, 2, 2
 _REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
 class LedgerWorker(Worker):
-    """ARQ's worker, except that a Redis that goes away is waited for instead of being the end of it."""
+    """ARQ's worker, except that it ends when it is asked to, and outlives Redis and whatever somebody put there."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._running = 0
+
+    async def main(self) -> None:
+        """Poll until `stop`. ARQ's own loop only ends by a cancellation, which redis-py may swallow."""
+        while not self._stopping.is_set():
+            await self._poll_iteration()
+            await came(self._stopping, within=POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Take no more jobs, and end `main` after the poll that is under way."""
+        self.allow_pick_jobs = False
+        self._stopping.set()
 
     async def _poll_iteration(self) -> None:
         try:
             await super()._poll_iteration()
+            self.ready.set()
         except _REDIS_AWAY as error:
+            self.ready.clear()
             log.warning("Redis is away; waiting", error=repr(error))
             self._recover_slots()
-            await asyncio.sleep(1)
+            await came(self._stopping, within=1)
+        except Exception as error:  # noqa: BLE001 - anybody may put anything into Redis
+            log.warning("message dropped", error=repr(error))
+            self._recover_slots()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        # ARQ's own would wait for free slots, and go on to start all of its list when it is time to stop.
+        for job_id in job_ids:
+            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
+                return
+            await super().start_jobs([job_id])
+
+    def run_job(self, job_id: str, score: int) -> Coroutine[Any, Any, None]:
+        self._running += 1
+        return super().run_job(job_id, score)
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        self._running -= 1
+        super()._release_sem_dec_counter_on_complete()
 
     def _recover_slots(self) -> None:
-        # ARQ takes a slot before it asks Redis; a connection that breaks between the two would leak it.
-        running = sum(not task.done() for task in self.tasks.values())
-        for _ in range(self.job_counter - running):
-            self._release_sem_dec_counter_on_complete()
+        # ARQ takes a slot before it asks Redis; a connection that breaks between the two leaks it.
+        while self.job_counter > self._running:
+            self.job_counter -= 1
+            self.sem.release()
 
     async def drain(self, seconds: float) -> None:
-        """Take no more jobs, wait for those under way, then interrupt the rest: they go back to the ledger."""
-        self.allow_pick_jobs = False
-        if self.tasks:
-            await asyncio.wait(self.tasks.values(), timeout=seconds)
-        interrupted: Sequence[asyncio.Task[Any]] = [task for task in self.job_tasks.values() if not task.done()]
-        for task in interrupted:
-            task.cancel()
-        if interrupted:
-            await asyncio.wait(interrupted, timeout=5)
+        """`main` being over, wait for the jobs under way, then interrupt the rest: they go back to the ledger."""
+        under_way = list(self.tasks.values())
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
+        await cancel(*self.job_tasks.values(), within=INTERRUPT_SECONDS)
+        if under_way:
+            await asyncio.wait(under_way, timeout=1)
+        await cancel(*under_way, within=1)
 
 
 def _make_worker(settings: Settings, arq: ArqRedis, runner: Runner) -> LedgerWorker:
-    async def run_job(_: dict[str, Any], job_id: int) -> None:
+    async def run_job(context: dict[str, Any], job_id: int) -> None:
+        # ARQ keeps the message until the end. After a kill it would stay at the head of the queue for an hour, and a
+        # hundred such would hide every other from the poll. The ledger needs no such memory.
+        with suppress(*_REDIS_AWAY):
+            await arq.zrem(ARQ_QUEUE, context["job_id"])
         await runner.run(job_id)
 
     return LedgerWorker(
-        functions=[func(run_job, name=TASK, timeout=ENGINE_TIMEOUT, max_tries=1, keep_result=0)],
+        functions=[func(cast(WorkerCoroutine, run_job), name=TASK, timeout=ENGINE_TIMEOUT, max_tries=1, keep_result=0)],
         redis_pool=arq,
         queue_name=ARQ_QUEUE,
         handle_signals=False,
@@ -75,51 +119,37 @@ def _make_worker(settings: Settings, arq: ArqRedis, runner: Runner) -> LedgerWor
     )
 
 
-async def _work(worker: LedgerWorker, arq: ArqRedis, ready: asyncio.Event) -> None:
-    while True:
-        try:
-            await arq.ping()
-            ready.set()
-            await worker.async_run()
-        except _REDIS_AWAY as error:
-            log.warning("Redis is away; waiting", error=repr(error))
-            await asyncio.sleep(1)
-
-
-async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
-    # A library that swallows one cancellation must not keep the process from ending.
-    for _ in range(3):
-        for task in tasks:
-            task.cancel()
-        _, pending = await asyncio.wait(tasks, timeout=1)
-        if not pending:
-            return
-    log.warning("left running at the end", tasks=len(pending))
-
-
 async def _serve(settings: Settings) -> None:
-    stop, ready = asyncio.Event(), asyncio.Event()
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     container = build(settings, role="worker")
     use_waker(RedisWaker(container.redis))
     arq = make_arq(settings)
     worker = _make_worker(settings, arq, Runner(container.database, bodies(container), settings.jobs))
-    ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=ready.is_set)
+    relay = Relay(container, arq, make_celery(settings))
+    ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=worker.ready.is_set)
     ops.start()
-    relay = asyncio.create_task(Relay(container, arq, make_celery(settings)).run())
-    engine = asyncio.create_task(_work(worker, arq, ready))
+    tasks = relaying, working = asyncio.create_task(relay.run()), asyncio.create_task(worker.main())
     log.info("started", concurrency=settings.jobs.concurrency)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({stopping, relay, engine}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    crashed = [task for task in tasks if task.done()]
     log.info("stopping", jobs=len(worker.tasks))
+    worker.stop()
+    await asyncio.wait({working}, timeout=STEP_SECONDS)
     await worker.drain(settings.jobs.shutdown_grace)
-    crashed = [task for task in (relay, engine) if task.done()]
-    await _cancelled(relay, engine, stopping)
+    relay.stop()
+    await asyncio.wait({relaying}, timeout=STEP_SECONDS)
+    if left := await cancel(*tasks, stopping, within=3):
+        log.warning("left running at the end", tasks=len(left))
     ops.stop()
     use_waker(None)
-    await arq.aclose(close_connection_pool=True)
-    await container.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await arq.aclose(close_connection_pool=True)
+            await container.close()
+    log.info("stopped")
     for task in crashed:
         task.result()
 
@@ -128,5 +158,4 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings.log, process="worker")
-    prepare_multiprocess()
     asyncio.run(_serve(settings))

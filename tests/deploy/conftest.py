@@ -97,3 +97,10 @@ def supervised(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
+
+
+@pytest.fixture(autouse=True)
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of the service's own tests, which may run in the same process, play no part."""
+    for name in ("DATABASE_URL", "REDIS_URL", "ENVIRONMENT", "HASHING_ROUNDS", "MAIL_DIRECTORY", "STORAGE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)

@@ -60,8 +60,11 @@ def test_the_address_is_one_that_a_browser_can_open(host: str, address: str) -> 
     assert Settings.parse({"HOST": host, "PORT": "80"}).address == address
 
 
-def test_given_engines_are_not_started_and_given_values_are_kept(tmp_path: Path) -> None:
+def test_given_engines_are_not_started_and_given_values_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With both addresses there is no engine, and a directory that the user chose stays the user's."""
+    monkeypatch.delenv("MAIL_DIRECTORY", raising=False)
     given = {"DATABASE_URL": "postgresql+asyncpg://db/x", "REDIS_URL": "redis://r/0", "MAIL_DIRECTORY": "/mail"}
     plan = frontdesk(Settings.parse(given), state=tmp_path)
     assert plan.engines == ()

@@ -1,0 +1,16 @@
+"""What the probes read."""
+
+from typing import Literal
+
+from app.schemas.base import Out
+
+
+class Liveness(Out):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Out):
+    """`parts` names each part that the process needs, and says `ok` or what is wrong with it."""
+
+    status: Literal["ok", "unavailable"]
+    parts: dict[str, str]

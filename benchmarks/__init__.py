@@ -1,0 +1,1 @@
+"""`make bench`: the service beside bare floors on the same libraries, in one run."""

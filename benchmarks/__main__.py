@@ -1,0 +1,59 @@
+"""`python -m benchmarks`: run it all, print the table, write RESULTS.md."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.measures import FULL, QUICK, Run
+from benchmarks.report import document, figures, verdicts
+from benchmarks.servers import BenchmarkError, Cores, Generator
+from benchmarks.stage import Stage
+from benchmarks.verdicts import verdict_table
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, RESULTS.md untouched")
+    arguments = parser.parse_args()
+    windows, cores = QUICK if arguments.quick else FULL, Cores.available()
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"{time.perf_counter() - began:6.1f} s  {text}", flush=True)
+
+    state = Path(tempfile.mkdtemp(prefix="frontdesk-bench-"))
+    # PostgreSQL runs as another account when we are root.
+    state.chmod(0o755)
+    stage, generator = Stage(state, cores), Generator(state / "met.json", cores.rest)
+    run = Run(stage, generator, windows, say)
+    try:
+        say("starting PostgreSQL and Valkey, filling the tables")
+        stage.open()
+        say("starting the contenders")
+        run.start()
+        run.ceiling()
+        run.rounds()
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        run.stop()
+        generator.stop()
+        stage.close()
+        shutil.rmtree(state, ignore_errors=True)
+    shown = verdicts(run.results)
+    print(f"\n{verdict_table(shown)}\n\n{figures(run.results)}\n")
+    if not arguments.quick:
+        RESULTS.write_text(document(run.results, windows, cores, cpu_count=os.cpu_count() or 1), encoding="utf-8")
+        say(f"wrote {RESULTS.parent.name}/{RESULTS.name}")
+    return 0 if all(one.met is not False for one in shown) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The checks of `Host` and `Origin`, the short way and Starlette's."""
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from app.core.hosts import Cors, TrustedHosts
+
+ORIGIN = "https://clinic.example.org"
+
+
+def _client() -> httpx.AsyncClient:
+    async def answer(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("fine", headers={"vary": "Accept"})
+
+    app = Starlette(routes=[Route("/", answer)])
+    app.add_middleware(Cors, allow_origins=[ORIGIN], allow_methods=["PUT"])
+    app.add_middleware(TrustedHosts, allowed_hosts=["clinic.example.org", "*.clinic.example.com"])
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://clinic.example.org")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("clinic.example.org", 200),
+        ("CLINIC.example.org", 200),
+        ("clinic.example.org:8443", 200),
+        ("north.clinic.example.com", 200),
+        ("clinic.example.org.evil.example", 400),
+        ("evil.example", 400),
+        ("", 400),
+    ],
+)
+async def test_only_named_hosts_are_served(host: str, status: int) -> None:
+    """The listed hosts pass however they are written, everything else is refused."""
+    async with _client() as client:
+        assert (await client.get("/", headers={"Host": host})).status_code == status
+
+
+async def test_two_host_headers_never_take_the_short_way() -> None:
+    """What the first check let pass must be what everything behind it reads."""
+    async with _client() as client:
+        answer = await client.get("/", headers=[("Host", "evil.example"), ("Host", "clinic.example.org")])
+    assert answer.status_code == 400
+
+
+async def test_an_answer_varies_by_origin_with_and_without_one() -> None:
+    """A shared cache must not give one origin's answer to another; only a listed origin is named."""
+    async with _client() as client:
+        plain = await client.get("/")
+        listed = await client.get("/", headers={"Origin": ORIGIN})
+        other = await client.get("/", headers={"Origin": "https://evil.example"})
+        preflight = await client.options("/", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"})
+    for answer in (plain, listed, other):
+        assert {part.strip() for part in answer.headers["vary"].split(",")} == {"Accept", "Origin"}
+    assert "access-control-allow-origin" not in plain.headers
+    assert listed.headers["access-control-allow-origin"] == ORIGIN
+    assert "access-control-allow-origin" not in other.headers
+    assert preflight.status_code == 200

@@ -1,0 +1,212 @@
+"""One pipeline for every line, whoever writes it."""
+
+import asyncio
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from app.config import LogSettings
+from app.core.context import Cause, bind_user, bound, current_cause
+from app.core.logging import configure_logging, get_logger
+
+LIBRARIES = ["uvicorn.error", "gunicorn.error", "celery", "celery.worker", "arq.worker", "sqlalchemy.engine", "asyncio"]
+
+
+@pytest.fixture
+def kept() -> Iterator[None]:
+    """Puts the loggers back as they were."""
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    yield
+    root.handlers[:], root.level = handlers, level
+    for name, old in levels.items():
+        logging.getLogger(name).setLevel(old)
+    logging.captureWarnings(False)
+    structlog.configure(**config)
+
+
+class Log:
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture
+def log(kept: None) -> Log:
+    made = Log()
+    configure_logging(LogSettings(format="json"), process="test", stream=made.stream)
+    return made
+
+
+@pytest.fixture
+def console(kept: None) -> Log:
+    made = Log()
+    configure_logging(LogSettings(format="console"), process="test", stream=made.stream)
+    return made
+
+
+def test_a_line_of_ours_is_one_object(log: Log) -> None:
+    """With the time in UTC, level, event, source, process and its own fields; line breaks do not break the line."""
+    get_logger("app.thing").warning("two\nlines", doctor_id=5, at=datetime(2026, 1, 2, tzinfo=UTC))
+    (line,) = log.lines
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == UTC.utcoffset(None)
+    assert line == {
+        "event": "two\nlines",
+        "level": "warning",
+        "source": "app.thing",
+        "process": "test",
+        "doctor_id": 5,
+        "at": "2026-01-02 00:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_line_of_a_library_has_the_same_form(log: Log, name: str) -> None:
+    """Arguments are filled in, extra fields are kept, and the logger's name is the source."""
+    logging.getLogger(name).error("lost %s of %d", "one", 2, extra={"color_message": "x", "port": 80})
+    (line,) = log.lines
+    assert line.pop("timestamp")
+    assert line == {"event": "lost one of 2", "level": "error", "source": name, "process": "test", "port": 80}
+
+
+def test_handlers_that_libraries_brought_are_gone(kept: None) -> None:
+    """A logger that was set up before, with handlers of its own, writes each line once, and here."""
+    own = io.StringIO()
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(logging.StreamHandler(own))
+    logger.propagate = False
+    made = Log()
+    configure_logging(LogSettings(format="json"), process="test", stream=made.stream)
+    logger.error("once")
+    assert own.getvalue() == ""
+    assert [line["event"] for line in made.lines] == ["once"]
+
+
+def test_the_level_is_everybodys(kept: None) -> None:
+    """Below LOG_LEVEL nothing is written, by us or by a library; access lines of uvicorn never, ours say it all."""
+    made = Log()
+    configure_logging(LogSettings(format="json", level="WARNING"), process="test", stream=made.stream)
+    get_logger("app").info("no")
+    logging.getLogger("asyncio").info("no")
+    logging.getLogger("uvicorn.access").error("no")
+    get_logger("app").error("yes")
+    assert [line["event"] for line in made.lines] == ["yes"]
+
+
+def test_a_warning_is_a_line(log: Log) -> None:
+    """What Python warns of goes through the pipeline, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert "DeprecationWarning: old" in log.lines[0]["event"]
+
+
+def test_a_traceback_is_part_of_its_line(log: Log) -> None:
+    """An exception is one field of one object, with the place and the message."""
+    try:
+        int("broken")
+    except ValueError:
+        get_logger("app").exception("failed")
+        logging.getLogger("celery").exception("failed")
+    for line in log.lines:
+        assert line["exception"].startswith("Traceback")
+        assert line["exception"].endswith("invalid literal for int() with base 10: 'broken'")
+        assert line["level"] == "error"
+
+
+async def test_fields_are_bound_at_the_edge_and_gone_after_it(log: Log) -> None:
+    """Inside `bound` every line carries the request and, once known, the user, in this task and no other."""
+    logger = get_logger("app")
+
+    async def request(number: int) -> None:
+        with bound(Cause(request_id=f"r{number}", traceparent="00-1")):
+            await asyncio.sleep(0)
+            bind_user(number)
+            await asyncio.sleep(0)
+            logging.getLogger("sqlalchemy.engine").error("inside")
+            assert current_cause() == Cause(request_id=f"r{number}", traceparent="00-1", user_id=number)
+
+    await asyncio.gather(*(request(number) for number in range(1, 4)))
+    with suppress(RuntimeError), bound(Cause(request_id="r9"), job_id=9):
+        with bound(Cause(request_id="r10", user_id=10), attempt=2):
+            logger.info("nested")
+        logger.info("inner is gone")
+        raise RuntimeError
+    logger.info("outside")
+    assert [(line.get("request_id"), line.get("user_id"), line.get("job_id")) for line in log.lines] == [
+        ("r1", 1, None), ("r2", 2, None), ("r3", 3, None), ("r10", 10, 9), ("r9", None, 9), (None, None, None),
+    ]  # fmt: skip
+    assert current_cause() == Cause()
+
+
+def leak(logger_name: str) -> None:
+    """Write a secret in every way that a line has."""
+    ours, theirs = get_logger(logger_name), logging.getLogger(logger_name)
+    ours.error("password=hunter2", api_key="hunter2", nested={"headers": [("authorization", "hunter2")]})
+    ours.error("redis://:hunter2@host", error=ValueError("token=hunter2"))
+    theirs.error("connect to %s", "postgresql://u:hunter2@db/x", extra={"cookie": "hunter2"})
+    theirs.error("args %r", {"password": "hunter2"})
+    try:
+        int("Authorization: Bearer hunter2")
+    except ValueError as error:
+        ours.exception("failed")
+        theirs.exception("failed: %s", error)
+        ours.error("as a field", exc_info=error)
+
+
+@pytest.mark.parametrize("name", ["app.thing", *LIBRARIES])
+def test_no_secret_leaks_into_json(log: Log, name: str) -> None:
+    """Through our loggers and the libraries', in messages, arguments, fields and tracebacks."""
+    leak(name)
+    assert len(log.lines) == 7
+    assert "hunter2" not in log.text
+
+
+def test_no_secret_leaks_into_a_terminal(console: Log) -> None:
+    """The pretty form hides what the JSON form hides, tracebacks included."""
+    leak("app.thing")
+    assert "'Authorization: Bearer ***" in console.text
+    assert "hunter2" not in console.text
+
+
+def test_the_console_is_for_people(console: Log) -> None:
+    """A line starts with the time and the level, and fields follow as `name=value`; no colours into a file."""
+    get_logger("app").info("started", port=8000)
+    assert "started" in console.text
+    assert "port=8000" in console.text
+    assert "\x1b" not in console.text
+    with pytest.raises(json.JSONDecodeError):
+        assert console.lines
+
+
+def test_auto_means_json_when_nobody_looks(kept: None) -> None:
+    """LOG_FORMAT=auto writes JSON unless the stream is a terminal."""
+    made = Log()
+    configure_logging(LogSettings(), process="test", stream=made.stream)
+    get_logger("app").info("started")
+    assert made.lines[0]["event"] == "started"
+
+
+def test_the_parameters_of_a_failed_statement_stay_out(log: Log) -> None:
+    """A token's or password's hash among the parameters of a statement that failed is not written."""
+    hashed = "$bcrypt-sha256$v=2,t=2b,r=12$hunter2saltsaltsaltsal$hunter2"
+    error = IntegrityError("INSERT INTO users VALUES ($1, $2)", ("pat@example.com", hashed), Exception("duplicate"))
+    get_logger("app").error("unhandled error", exc_info=error)
+    assert "hunter2" not in log.text

@@ -1,0 +1,72 @@
+"""Real worker processes on real engines; each module has a Valkey of its own, which its tests may kill."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from deploy.local.engines import ValkeyEngine
+from tests.processes.ledger import Ledger
+from tests.processes.process import Process, Spawn, Workers, free_port
+from tests.support import World
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = {
+    "LOG_FORMAT": "json",
+    "JOBS_LEASE": "3",
+    "JOBS_HEARTBEAT": "1",
+    "JOBS_RELAY_INTERVAL": "0.3",
+    "JOBS_REAP_INTERVAL": "0.3",
+    "JOBS_REPUBLISH_AFTER": "2",
+    "JOBS_SHUTDOWN_GRACE": "2",
+    # A test holds a job in mid-run by a lock on a table that its body reads.
+    "DATABASE_LOCK_TIMEOUT": "30",
+}
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyEngine]:
+    engine = ValkeyEngine(tmp_path_factory.mktemp("valkey"))
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
+def spawn(settings: Settings, own_valkey: ValkeyEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spawn]:
+    """Starts `python -m app NAME` as an operator would; whatever still runs at the end of the module is killed."""
+    started: list[Process] = []
+
+    def start(name: str, **environment: str) -> Process:
+        folder = tmp_path_factory.mktemp(name)
+        port = free_port()
+        values = os.environ | QUICK | environment
+        values |= {
+            "PYTHONPATH": str(ROOT),
+            "REDIS_URL": own_valkey.url,
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
+            f"{name.upper()}_METRICS_PORT": str(port),
+        }
+        process = Process(name, port, folder, values)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def workers(spawn: Spawn) -> Workers:
+    return Workers(spawn)
+
+
+@pytest.fixture
+def ledger(world: World, own_valkey: ValkeyEngine) -> Ledger:
+    """Empty, as are the folders for mails and reports; Valkey runs, whatever the test before did to it."""
+    shutil.rmtree(world.container.settings.storage.directory, ignore_errors=True)
+    own_valkey.start()
+    return Ledger(world, own_valkey.url)

@@ -1,0 +1,226 @@
+"""From the ledger to the queues, and back again when something is lost on the way."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+from arq import ArqRedis
+from celery import Celery
+from pydantic import SecretStr
+
+from app.config import RedisSettings, Settings
+from app.core.jobs import JobMessage, Queue, enqueue_many
+from app.core.redis import make_redis
+from app.core.wakeup import CHANNEL, RedisWaker
+from app.services.container import Container
+from app.tasks.broker import ARQ_QUEUE, CELERY_QUEUE, make_arq, make_celery
+from app.tasks.relay import Relay
+from tests.support import World, eventually
+
+
+class Note(JobMessage):
+    name: ClassVar[str] = "test.note"
+
+
+class Sum(JobMessage):
+    name: ClassVar[str] = "test.sum"
+    queue: ClassVar[Queue] = Queue.CPU
+
+
+async def send(world: World, *messages: JobMessage) -> list[int]:
+    async with world.database.session_scope() as session:
+        return await enqueue_many(session, messages)
+
+
+async def io_messages(container: Container) -> list[int]:
+    """The ids of the jobs in ARQ's queue, in the order of the message names."""
+    names = [name.decode() for name in await container.redis.zrange(ARQ_QUEUE, 0, -1)]
+    return sorted(int(name.split("-")[0]) for name in names)
+
+
+async def cpu_messages(container: Container) -> list[int]:
+    """The ids of the jobs in Celery's queue."""
+    found = [
+        json.loads(raw) for raw in await cast("Awaitable[list[bytes]]", container.redis.lrange(CELERY_QUEUE, 0, -1))
+    ]
+    return sorted(int(one["headers"]["argsrepr"].strip("[],()")) for one in found)
+
+
+def unreachable(settings: Settings) -> Settings:
+    """The same service, with a Redis that nobody runs."""
+    redis = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"), timeout=0.2)
+    return settings.model_copy(update={"redis": redis})
+
+
+async def test_each_job_is_published_once_to_its_queue(
+    world: World, container: Container, relay: Relay, arq: ArqRedis, celery: Celery
+) -> None:
+    """Two relays at once hand over every due job exactly once, I/O to ARQ and CPU to Celery."""
+    await asyncio.gather(relay.publish(), (rival := Relay(container, arq, celery)).publish())
+    io = await send(world, *(Note() for _ in range(250)))
+    cpu = await send(world, *(Sum() for _ in range(20)))
+    await asyncio.gather(relay.publish(), rival.publish(), relay.publish(), rival.publish())
+    assert await io_messages(container) == io
+    assert await cpu_messages(container) == cpu
+    assert await world.scalar("SELECT count(*) FROM jobs WHERE publications = 1 AND published_at IS NOT NULL") == 270
+
+
+async def test_only_json_travels(world: World, container: Container, relay: Relay) -> None:
+    """What lies in Redis for either engine is JSON that names the task and the job's id, nothing of the job itself."""
+    io, cpu = await send(world, Note(), Sum())
+    await relay.publish()
+    redis = container.redis
+    (name,) = await redis.zrange(ARQ_QUEUE, 0, -1)
+    message = json.loads(await redis.get(b"arq:job:" + name))
+    assert (message["f"], message["a"], message["k"]) == ("run_job", [io], {})
+    (raw,) = await cast("Awaitable[list[bytes]]", redis.lrange(CELERY_QUEUE, 0, -1))
+    envelope = json.loads(raw)
+    assert envelope["content-type"] == "application/json"
+    assert envelope["headers"]["task"] == "run_job"
+    assert envelope["properties"]["body_encoding"] == "base64"
+
+    assert json.loads(base64.b64decode(envelope["body"]))[:2] == [[cpu], {}]
+    for key in await redis.keys("*"):
+        if await redis.type(key) == b"string":
+            assert not (await redis.get(key)).startswith(b"\x80"), key
+
+
+async def test_messages_that_redis_refuses_stay_in_the_ledger(world: World, container: Container, relay: Relay) -> None:
+    """While the queues are away nothing passes for published; when they are back it is handed over at once."""
+    ids = await send(world, *(Note() for _ in range(30)), Sum())
+    settings = unreachable(container.settings)
+    cut_off = Relay(
+        replace(container, settings=settings, redis=make_redis(settings.redis)),
+        make_arq(settings),
+        make_celery(settings),
+    )
+    await cut_off.publish()
+    assert await world.scalar("SELECT count(*) FROM jobs WHERE published_at IS NULL AND status = 'queued'") == len(ids)
+    await relay.publish()
+    assert await io_messages(container) + await cpu_messages(container) == ids
+
+
+async def test_emptied_queues_are_filled_again_at_once(world: World, container: Container, relay: Relay) -> None:
+    """After FLUSHALL the next look of the relay publishes everything that waits, long before any message is stale."""
+    ids = await send(world, Note(), Note(), Sum())
+    await relay.publish()
+    await world.execute("UPDATE jobs SET status = 'succeeded' WHERE id = :id", id=ids[0])
+    await container.redis.flushall()
+    await relay.publish()
+    assert await io_messages(container) + await cpu_messages(container) == ids[1:]
+    await relay.publish()
+    assert await world.scalar("SELECT max(publications) FROM jobs") == 2, "once is enough"
+
+
+async def test_a_stale_publication_is_published_again(world: World, container: Container, relay: Relay) -> None:
+    """A message that was lost on its own, without a trace, is published again after its patience."""
+    (job_id,) = await send(world, Note())
+    await relay.publish()
+    await container.redis.delete(ARQ_QUEUE)
+    await relay.reap()
+    await relay.publish()
+    assert await io_messages(container) == []
+    await world.execute("UPDATE jobs SET published_at = now() - interval '31 s'")
+    await relay.reap()
+    await relay.publish()
+    assert await io_messages(container) == [job_id]
+
+
+async def test_the_relay_takes_back_an_expired_lease_and_publishes_it(
+    world: World, container: Container, relay: Relay
+) -> None:
+    """A job whose worker is dead is in its queue again after one round of the relay."""
+    (job_id,) = await send(world, Note())
+    await world.execute(
+        "UPDATE jobs SET status = 'running', attempt = 1, lease_token = gen_random_uuid(),"
+        " lease_expires_at = now() - interval '1 s', published_at = now(), publications = 1"
+    )
+    await relay.reap()
+    await relay.publish()
+    assert await io_messages(container) == [job_id]
+
+
+async def test_a_running_relay_is_woken_and_stops_when_asked(
+    world: World, container: Container, arq: ArqRedis, celery: Celery
+) -> None:
+    """A wake-up call makes the relay look at once instead of at its next poll, and `stop` ends it by itself."""
+    jobs = container.settings.jobs.model_copy(update={"relay_interval": 60.0})
+    slow = replace(container, settings=container.settings.model_copy(update={"jobs": jobs}))
+    relay = Relay(slow, arq, celery)
+    running = asyncio.create_task(relay.run())
+
+    async def listened() -> bool:
+        return bool(dict(await container.redis.pubsub_numsub(CHANNEL))[CHANNEL.encode()])
+
+    await eventually(listened)
+    ids = await send(world, Note())
+    await container.redis.publish(CHANNEL, b"1")
+
+    async def published() -> bool:
+        return await io_messages(container) == ids
+
+    await eventually(published, seconds=10)
+    relay.stop()
+    async with asyncio.timeout(5):
+        await running
+
+
+async def test_a_relay_outlives_the_fault_of_a_step(
+    world: World, container: Container, arq: ArqRedis, celery: Celery
+) -> None:
+    """A step that fails, whatever with, is logged and tried again; the relay goes on."""
+    jobs = container.settings.jobs.model_copy(update={"relay_interval": 0.05})
+    relay = Relay(replace(container, settings=container.settings.model_copy(update={"jobs": jobs})), arq, celery)
+    await world.execute("ALTER TABLE jobs RENAME COLUMN publications TO gone")
+    running = asyncio.create_task(relay.run())
+    try:
+        (job_id,) = await send(world, Note())
+        await asyncio.sleep(0.2)
+        assert not running.done()
+    finally:
+        await world.execute("ALTER TABLE jobs RENAME COLUMN gone TO publications")
+
+    async def published() -> bool:
+        return await io_messages(container) == [job_id]
+
+    await eventually(published)
+    relay.stop()
+    await running
+
+
+async def test_wake_up_calls_coalesce(container: Container) -> None:
+    """However many commits call at once, few calls travel, and one is always sent after the last commit."""
+    async with container.redis.pubsub() as channel:
+        await channel.subscribe(CHANNEL)
+        waker = RedisWaker(container.redis)
+        for _ in range(100):
+            waker.wake()
+        await asyncio.sleep(0)
+        heard: list[Any] = []
+
+        async def hear() -> bool:
+            message = await channel.get_message(ignore_subscribe_messages=True, timeout=0.1)
+            heard.extend([message] if message else [])
+            return bool(heard) and message is None
+
+        await eventually(hear)
+        assert 1 <= len(heard) <= 2
+        heard.clear()
+        waker.wake()
+        await eventually(hear)
+        assert len(heard) == 1
+
+
+async def test_a_wake_up_call_does_not_fail_without_redis(container: Container) -> None:
+    """With Redis away a wake-up call costs the caller nothing and raises nothing; later calls are tried again."""
+    redis = make_redis(unreachable(container.settings).redis)
+    waker = RedisWaker(redis)
+    for _ in range(2):
+        waker.wake()
+        task = waker._task
+        assert task is not None
+        await task
+    await redis.aclose(close_connection_pool=True)

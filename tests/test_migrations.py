@@ -1,0 +1,197 @@
+"""Migrations go both ways, make what the models say, and take turns (decision 12)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, make_url, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+import app.models  # noqa: F401 - fills the metadata
+from alembic import command
+from app.core.database import Base, sqlstate
+from app.services.readiness import alembic_config, head_revision
+from deploy.local.engines import PostgresEngine
+from tests.support import eventually
+
+ROOT = Path(__file__).resolve().parents[1]
+MIGRATION_LOCK = 4_721_001
+REVISIONS = [one.revision for one in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
+EXCLUSION_VIOLATION = "23P01"
+_numbers = count(1)
+# Everything that a migration makes, as PostgreSQL itself describes it.
+SCHEMA = """
+SELECT 'column', table_name, column_name, data_type, is_nullable || coalesce(column_default, '') || is_identity
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT 'constraint', conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'index', tablename, indexname, '', indexdef FROM pg_indexes WHERE schemaname = 'public'
+ORDER BY 1, 2, 3, 4, 5
+"""
+
+
+@pytest.fixture
+async def scratch(postgres: PostgresEngine) -> AsyncIterator[AsyncEngine]:
+    """An empty database of its own."""
+    name = f"migrations_{next(_numbers)}"
+    server = create_async_engine(postgres.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    async with server.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = create_async_engine(make_url(postgres.url).set(database=name), poolclass=NullPool)
+    yield engine
+    await engine.dispose()
+    async with server.connect() as connection:
+        await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await server.dispose()
+
+
+async def migrate(engine: AsyncEngine, run: Callable[..., None], revision: str) -> None:
+    def within(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        run(config, revision)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(within)
+
+
+async def rows(engine: AsyncEngine, sql: str) -> list[tuple[Any, ...]]:
+    async with engine.connect() as connection:
+        return [tuple(row) for row in (await connection.execute(text(sql))).all()]
+
+
+@contextmanager
+def program(engine: AsyncEngine, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python program beside this one, on the scratch database, from the root of the repository."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=kept | {"DATABASE_URL": engine.url.render_as_string(hide_password=False), "LOG_FORMAT": "json"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finished(engine: AsyncEngine, *arguments: str) -> str:
+    with program(engine, *arguments) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    return output
+
+
+async def test_every_revision_goes_up_and_down_and_up_again(scratch: AsyncEngine) -> None:
+    """Down leaves exactly what was there before, and the second up makes exactly what the first one made."""
+    for number, revision in enumerate(REVISIONS):
+        before = [row for row in await rows(scratch, SCHEMA) if row[1] != "alembic_version"]
+        await migrate(scratch, command.upgrade, revision)
+        after = await rows(scratch, SCHEMA)
+        assert after != before
+        await migrate(scratch, command.downgrade, REVISIONS[number - 1] if number else "base")
+        assert [row for row in await rows(scratch, SCHEMA) if row[1] != "alembic_version"] == before
+        await migrate(scratch, command.upgrade, revision)
+        assert await rows(scratch, SCHEMA) == after
+
+
+async def test_the_migrations_make_what_the_models_say(scratch: AsyncEngine) -> None:
+    """Autogenerate finds no difference, and PostgreSQL describes both schemas in the same words.
+
+    The second half sees what autogenerate does not look at: CHECKs, the exclusion constraint, conditions of indexes.
+    """
+    await migrate(scratch, command.upgrade, "head")
+    migrated = [row for row in await rows(scratch, SCHEMA) if row[1] != "alembic_version"]
+
+    def differences(connection: Connection) -> list[Any]:
+        options = {"compare_type": True, "compare_server_default": True}
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+        return found
+
+    async with scratch.begin() as connection:
+        assert await connection.run_sync(differences) == []
+        await connection.execute(text("DROP SCHEMA public CASCADE"))
+        await connection.execute(text("CREATE SCHEMA public"))
+        await connection.run_sync(Base.metadata.create_all)
+    assert migrated == await rows(scratch, SCHEMA)
+
+
+async def test_the_database_itself_refuses_double_booking(scratch: AsyncEngine) -> None:
+    """Live appointments of one doctor can't overlap; touching, ended and other doctors' ones can."""
+    await migrate(scratch, command.upgrade, "head")
+
+    async def book(doctor: int, start: str, end: str, status: str = "booked") -> str | None:
+        try:
+            async with scratch.begin() as connection:
+                values = f"{doctor}, 1, '2030-01-01 {start}Z', '2030-01-01 {end}Z', '{status}'"
+                columns = "doctor_id, patient_id, starts_at, ends_at, status"
+                await connection.execute(text(f"INSERT INTO appointments ({columns}) VALUES ({values})"))
+        except IntegrityError as error:
+            return sqlstate(error)
+        return None
+
+    async with scratch.begin() as connection:
+        for number in (1, 2):
+            await connection.execute(text("INSERT INTO doctors (full_name, specialty) VALUES ('A', 'B')"))
+            await connection.execute(
+                text("INSERT INTO users (email, full_name, password_hash) VALUES (:email, 'P', '!')"),
+                {"email": f"{number}@example.com"},
+            )
+    assert await book(1, "09:00", "09:30") is None
+    assert await book(1, "09:29", "09:31") == EXCLUSION_VIOLATION
+    assert await book(1, "08:00", "12:00", "completed") == EXCLUSION_VIOLATION
+    assert await book(1, "09:30", "10:00") is None
+    assert await book(2, "09:00", "09:30") is None
+    assert await book(1, "09:00", "09:30", "cancelled") is None
+    assert await book(1, "09:00", "09:30", "no_show") is None
+
+
+async def test_a_migration_waits_for_its_rival(scratch: AsyncEngine) -> None:
+    """While somebody else migrates, `python -m app migrate` waits without touching anything; then it does its part."""
+    async with scratch.connect() as rival:
+        await rival.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        with program(scratch, "-m", "app", "migrate") as process:
+            waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            await eventually(lambda: rows(scratch, waiting), seconds=30)
+            assert process.poll() is None
+            assert await rows(scratch, SCHEMA) == []
+            await rival.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, output
+    assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+
+
+async def test_both_commands_migrate(scratch: AsyncEngine) -> None:
+    """`python -m app migrate` and Alembic's own command find the same scripts: each undoes what the other made."""
+    finished(scratch, "-m", "alembic", "upgrade", "head")
+    assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    finished(scratch, "-m", "app", "migrate", "base")
+    assert await rows(scratch, "SELECT version_num FROM alembic_version") == []
+
+
+def test_our_folder_does_not_hide_the_library() -> None:
+    """From the root of the repository `alembic` is the installed library, though a folder of that name lies there."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import alembic, alembic.op; print(alembic.__file__)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "site-packages" in told.stdout
+    assert (ROOT / "alembic" / "env.py").exists()
+    assert not (ROOT / "alembic" / "__init__.py").exists()
