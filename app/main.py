@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from prometheus_fastapi_instrumentator import Instrumentator
 
 from app import __version__
 from app.config import Settings, get_settings
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(health.router)
     app.include_router(pages.router)
+    Instrumentator().expose(app, endpoint="/metrics", include_in_schema=False)
     problems.install(app)
     openapi.install(app)
     _add_middleware(app, settings)

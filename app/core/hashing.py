@@ -60,8 +60,10 @@ class PasswordHasher:
         return await self._run(lambda: self._verify(password, hashed))
 
     def _verify(self, password: str, hashed: str | None) -> bool:
-        fits = bool(self._scheme.verify(_normal(password), hashed or self._decoy))
-        return fits and hashed is not None
+        # "!" and the like mark an account that no password fits.
+        usable = hashed if hashed is not None and self._scheme.identify(hashed) else None
+        fits = bool(self._scheme.verify(_normal(password), usable or self._decoy))
+        return fits and usable is not None
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._max_waiting:

@@ -24,6 +24,8 @@ _SECRET_TEXT = re.compile(
     r"|(?P<scheme>\b(?:Bearer|Basic)\s{1,4})[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<jwt>(?<![\w-])(?-i:eyJ))[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
     r"|(?P<webhook>\b(?-i:whsec_))[A-Za-z0-9+/=]+"
+    # PostgreSQL quotes the row that it refuses.
+    r"|(?P<detail>\bDETAIL:\s{1,4})[^\r\n]+"
     r"|(?P<bcrypt>\$(?:2[aby]|bcrypt-sha256)\$)[^\s\"']+",
     re.IGNORECASE | re.DOTALL,
 )

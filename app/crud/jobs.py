@@ -68,6 +68,10 @@ class JobCRUD(CRUDBase[Job]):
         )
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
+    async def note_result(self, session: WriteSession, job_id: int, *, result: Any) -> None:
+        """Add the result to a job that this transaction has completed."""
+        await session.execute(update(Job).where(Job.id == job_id).values(result=result))
+
     async def retry_or_bury(
         self, session: WriteSession, job_id: int, lease: UUID, *, error: str, delay: float, final: bool
     ) -> JobStatus | None:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.core.errors import Unavailable
-from app.core.metrics import exposition
 from app.dependencies.resources import ContainerDep
 from app.schemas.health import Liveness, Readiness
 from app.services.readiness import database_ready, migrations_ready, redis_ready
@@ -50,9 +49,3 @@ async def ready(container: ContainerDep) -> Response:
     fine = all(state == "ok" for state in states)
     body = Readiness(status="ok" if fine else "unavailable", parts=dict(zip(checks, states, strict=True)))
     return JSONResponse(body.model_dump(), 200 if fine else 503, {} if fine else {"Retry-After": "2"})
-
-
-@router.get("/metrics", include_in_schema=False)
-async def metrics() -> Response:
-    content, media_type = await asyncio.to_thread(exposition)
-    return Response(content, media_type=media_type)

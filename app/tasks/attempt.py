@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from app.config import JobSettings
 from app.core.context import Cause, bound
-from app.core.database import AnyRow, Database, is_retryable, is_unavailable, sqlstate
+from app.core.database import AnyRow, Database, WriteSession, is_retryable, is_unavailable, sqlstate
 from app.core.jobs import JobFailed, JobMessage, JobStatus
 from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
@@ -55,6 +55,16 @@ def describe(error: Exception) -> str:
     # Cut before the search for secrets, too: a body may quote megabytes.
     kept = redact_text(f"{type(error).__name__}: {said[: 4 * MAX_ERROR]}").replace("\0", "")[:MAX_ERROR]
     return kept.encode(errors="replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a body returns whose effect is rows: `write` runs in the transaction that completes the job, once fenced.
+
+    So the rows are there exactly when the job has succeeded, whatever dies in between; its answer is the job's result.
+    """
+
+    write: Callable[[WriteSession], Awaitable[Any]]
 
 
 Body = Callable[[Any, Attempt], Awaitable[Any]]
@@ -147,8 +157,11 @@ class Runner:
 
     async def _succeed(self, attempt: Attempt, result: Any) -> None:
         async with self._database.session_scope() as session:
-            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=result):
+            said = None if isinstance(result, Effect) else result
+            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=said):
                 raise LeaseLost
+            if isinstance(result, Effect):
+                await jobs.note_result(session, attempt.job_id, result=await result.write(session))
 
     async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
         reason = describe(error)

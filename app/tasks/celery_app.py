@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from billiard.process import active_children, current_process
 from celery import Celery
 from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_ready
 from celery.worker import state
 from celery.worker.request import Request
@@ -165,6 +167,8 @@ def main() -> None:
     configure_logging(settings.log, process="celery")
     ops = OpsServer(host=settings.host, port=settings.celery.metrics_port, ready=lambda: _ready)
     app = make_worker_app()
+    # Celery warns root of pickle, which nothing here accepts.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     ops.start()
     try:
         worker = CpuWorker(

@@ -9,9 +9,11 @@ import pytest
 
 from app.config import JobSettings
 from app.core.context import Cause, bound, current_cause
+from app.core.database import WriteSession
 from app.core.jobs import JobFailed, JobMessage, JobStatus, Retry, enqueue
 from app.crud.jobs import jobs
-from app.tasks.attempt import MAX_ERROR, Attempt, Runner
+from app.models import Doctor
+from app.tasks.attempt import MAX_ERROR, Attempt, Effect, Runner
 from tests.support import World, eventually
 
 
@@ -294,3 +296,40 @@ async def test_an_outcome_waits_for_a_ledger_that_comes_back(
     await back[0]
     after = await row(world, job_id)
     assert (after.status, after.attempt) == ("succeeded", 1)
+
+
+async def test_rows_are_written_exactly_when_the_job_succeeds(world: World) -> None:
+    """A body's rows and its completion are one transaction: both or neither."""
+    fails = [True, False]
+
+    async def write(session: WriteSession) -> dict[str, int]:
+        session.add(Doctor(full_name="Dr. Effect", specialty="Jobs", hours=[]))
+        await session.flush()
+        if fails.pop(0):
+            raise RuntimeError("the second half broke")
+        return {"doctors": 1}
+
+    async def work(message: Any, attempt: Attempt) -> Effect:
+        return Effect(write)
+
+    job_id = await send(world)
+    assert await runner(world, work).run(job_id) is JobStatus.QUEUED
+    assert await world.scalar("SELECT count(*) FROM doctors") == 0
+    await world.execute("UPDATE jobs SET run_at = now()")
+    assert await runner(world, work).run(job_id) is JobStatus.SUCCEEDED
+    assert await world.scalar("SELECT count(*) FROM doctors") == 1
+    assert (await row(world, job_id)).result == {"doctors": 1}
+
+
+async def test_a_stale_attempt_writes_no_rows(world: World) -> None:
+    """The fence comes before the rows: an attempt whose lease another one has taken writes nothing."""
+
+    async def write(session: WriteSession) -> None:
+        session.add(Doctor(full_name="Dr. Late", specialty="Jobs", hours=[]))
+
+    async def work(message: Any, attempt: Attempt) -> Effect:
+        await world.execute("UPDATE jobs SET lease_token = :token WHERE id = :id", token=uuid4(), id=attempt.job_id)
+        return Effect(write)
+
+    assert await runner(world, work).run(await send(world)) is None
+    assert await world.scalar("SELECT count(*) FROM doctors") == 0
