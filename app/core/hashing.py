@@ -21,7 +21,9 @@ T = TypeVar("T")
 def _lower_priority(niceness: int) -> None:
     # Linux alone has a priority per thread; elsewhere it would slow the whole process.
     if sys.platform == "linux" and niceness:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        # On top of what the process was started with: nobody but root may go below that.
+        present = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, present + niceness))
 
 
 def _cores() -> int:
