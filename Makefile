@@ -1,7 +1,8 @@
 # Needs Python 3.11, 3.12 or 3.13 and nothing else; everything else is installed into .venv.
 PYTHON ?= python3
 ARGS ?=
-IN_VENV = @"$(PYTHON)" deploy/local/bootstrap.py
+# exec: a SIGTERM that make passes on must reach the program, not a shell before it.
+IN_VENV = @exec "$(PYTHON)" deploy/local/bootstrap.py
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help

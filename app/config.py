@@ -62,8 +62,10 @@ class DatabaseSettings(BaseModel):
     """PostgreSQL; timeouts in seconds. Pool size plus overflow is per process."""
 
     url: SecretStr = SecretStr("")
-    pool_size: int = Field(default=10, ge=1)
-    pool_overflow: int = Field(default=5, ge=0)
+    pool_size: int = Field(default=15, ge=1)
+    pool_overflow: int = Field(
+        default=0, ge=0, description="opened and closed again with every peak: rather a larger pool"
+    )
     pool_wait: float = Field(default=3, gt=0, description="longest wait for a connection before 503")
     connect_timeout: float = Field(default=2, gt=0)
     command_timeout: float = Field(default=4, gt=0, description="longest wait of the API for one statement's answer")
@@ -98,7 +100,7 @@ class HashingSettings(BaseModel):
 
     rounds: int = Field(default=12, ge=4, le=16, description="bcrypt cost, log2")
     threads: int | None = Field(default=None, ge=1, le=64, description="unset: its share of the cores")
-    niceness: int = Field(default=2, ge=0, le=19)
+    niceness: int = Field(default=3, ge=0, le=19)
     max_waiting: int = Field(default=64, ge=1, description="hashes queued before 503")
     wait: float = Field(default=4, gt=0, description="seconds a hash may wait before 503")
 

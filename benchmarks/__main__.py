@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measures import FULL, QUICK, Run
-from benchmarks.report import document, figures, verdicts
+from benchmarks.report import document, figures, quiet, verdicts
 from benchmarks.servers import BenchmarkError, Cores, Generator
 from benchmarks.stage import Stage
 from benchmarks.verdicts import verdict_table
@@ -48,7 +48,7 @@ def main() -> int:
         stage.close()
         shutil.rmtree(state, ignore_errors=True)
     shown = verdicts(run.results)
-    print(f"\n{verdict_table(shown)}\n\n{figures(run.results)}\n")
+    print(f"\n{verdict_table(shown)}\n\n{figures(run.results)}\n\n{quiet(run.results)}\n")
     if not arguments.quick:
         RESULTS.write_text(document(run.results, windows, cores, cpu_count=os.cpu_count() or 1), encoding="utf-8")
         say(f"wrote {RESULTS.parent.name}/{RESULTS.name}")

@@ -1,7 +1,7 @@
 """The load generator: a process of its own that reads one plan a line and writes each result to the plan's file.
 
-A closed loop: every client sends its next request when its answer is complete. The HTTP client is as small as it can
-be, so that one core drives far more than any contender answers.
+A closed loop: every client sends its next request when its answer is complete, after the plan's pause. The HTTP client
+is as small as it can be, so that one core drives far more than any contender answers.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Group:
     expect: int
     begin: float
     end: float
+    pause: float
     latencies: list[float] = field(default_factory=list)
     answered: int = 0
 
@@ -83,7 +84,10 @@ class Client(asyncio.Protocol):
             self._finish(LoadError(f"{self._group.name}: {buffer[:800]!r}"))
             return
         self._group.record(self._sent, perf_counter())
-        self._next()
+        if self._group.pause:
+            asyncio.get_running_loop().call_later(self._group.pause, self._next)
+        else:
+            self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(exc or LoadError(f"{self._group.name}: the server closed the connection"))
@@ -105,7 +109,7 @@ async def _drive(plan: dict[str, Any]) -> dict[str, Any]:
     for one in plan["groups"]:
         texts = [text.encode() for text in one["requests"]]
         requests = iter(texts) if one["once"] else cycle(texts)
-        group = Group(one["name"], requests, one["expect"], begin, begin + plan["seconds"])
+        group = Group(one["name"], requests, one["expect"], begin, begin + plan["seconds"], one["pause"])
         groups.append(group)
         for _ in range(one["clients"]):
             done: asyncio.Future[None] = loop.create_future()

@@ -2,15 +2,20 @@
 
 import http.client
 import json
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from benchmarks.servers import Generator, Group, Server
 from benchmarks.stage import APPOINTMENTS, CLIENTS, HOST, Account, Stage
-from benchmarks.stats import Sample, middle
+from benchmarks.stats import Sample, merged, middle
 
 PAGE = 1000
+LATER = f"page {PAGE}"
+WARMUP = 0.3
+PAUSE = 0.01  # of the steady readers: they ask for a quarter of what the service can do
 STALL_CLIENTS, LOGIN_CLIENTS, PAGE_CLIENTS = 8, 4, 4
 BOOKINGS_PER_SECOND = 2500  # more slots than anybody can book
 API = "/api/v1"
@@ -18,16 +23,18 @@ API = "/api/v1"
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Seconds that each measurement lasts."""
+    """Seconds that each measurement lasts; the short ones are taken in `turns` by the contenders."""
 
     rounds: int
+    turns: int
     short: float
     login: float
-    stall: float
+    alone: float
+    beside: float
 
 
-FULL = Windows(rounds=3, short=3, login=5, stall=6)
-QUICK = Windows(rounds=1, short=1.5, login=3, stall=4)
+FULL = Windows(rounds=3, turns=3, short=1, login=4, alone=3, beside=5)
+QUICK = Windows(rounds=1, turns=1, short=1.5, login=3, alone=2, beside=3)
 
 
 @dataclass
@@ -55,6 +62,7 @@ class Results:
     start_live: list[float] = field(default_factory=list)
     start_me: list[float] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
+    core_shares: list[float] = field(default_factory=list)
 
     def of(self, measure: str, contender: str, figure: Callable[[Sample], float]) -> float:
         return middle(self.samples[measure, contender], figure)
@@ -101,7 +109,8 @@ class Run:
         hello = self.stage.start_floor("hello", "hello")
         try:
             hello.wait_for("/", {})
-            self._load("hello", Contender(hello, "", lambda _: ""), Group("", CLIENTS, ["GET / HTTP/1.1\r\n\r\n"]))
+            group = Group("hello", CLIENTS, ["GET / HTTP/1.1\r\n\r\n"])
+            self.results.samples["hello", "hello"].append(self._measure(hello, group, self.windows.short))
         finally:
             hello.stop()
 
@@ -110,45 +119,58 @@ class Run:
             self.say(f"round {number} of {self.windows.rounds}")
             # Who goes first changes, so that drift of the machine favours nobody.
             order = ("F", "T", "A") if number % 2 else ("A", "T", "F")
-            for name in order:
-                self._me(name)
-            self._pages(reverse=number % 2 == 0)
-            for measure in (self._list, self._book, self._login):
-                for name in order:
-                    if name != "A":
-                        measure(name)
-            self._stall("F")
-            self._stall("T")
+            pair = tuple(name for name in order if name != "A")
+            self._in_turns([("me", name, partial(self._group, name, CLIENTS, "/users/me")) for name in order])
+            pages = [
+                ("page 1", "F", partial(self._page, "page 1", "")),
+                (LATER, "F", partial(self._page, LATER, self._later_cursor)),
+            ]
+            self._in_turns(pages if number % 2 else pages[::-1])
+            self._in_turns([("list", name, partial(self._list, name)) for name in pair])
+            self._in_turns([("book", name, partial(self._book, name)) for name in pair])
+            for name in pair:
+                self._load("login", name, self._logins(name), self.windows.login)
+            for name in pair:
+                self._stall(name, PAUSE, "steady me")
+                self._stall(name, 0, "me")
         self.results.memory = self.contenders["F"].server.memory()
 
-    def _load(self, measure: str, contender: Contender, group: Group, seconds: float | None = None) -> None:
-        samples = self.generator.run(contender.server, group, seconds=seconds or self.windows.short)
-        self.results.samples[measure, contender.server.name].append(samples[group.name])
+    def _in_turns(self, measures: Sequence[tuple[str, str, Callable[[], Group]]]) -> None:
+        """What is compared is measured within a second of each other, several times over."""
+        taken: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+        for _ in range(self.windows.turns):
+            for measure, name, group in measures:
+                taken[measure, name].append(self._measure(self.contenders[name].server, group(), self.windows.short))
+        for key, samples in taken.items():
+            self.results.samples[key].append(merged(samples))
+
+    def _load(self, measure: str, name: str, group: Group, seconds: float) -> None:
+        sample = self._measure(self.contenders[name].server, group, seconds)
+        self.results.samples[measure, name].append(sample)
+
+    def _measure(self, server: Server, group: Group, seconds: float) -> Sample:
+        began, cpu = time.perf_counter(), server.cpu_seconds()
+        sample = self.generator.run(server, group, seconds=seconds, warmup=WARMUP)[group.name]
+        used = server.cpu_seconds()
+        if group.clients == CLIENTS and cpu is not None and used is not None:
+            self.results.core_shares.append((used - cpu) / (time.perf_counter() - began))
+        return sample
 
     def _group(self, name: str, clients: int, path: str) -> Group:
         contender = self.contenders[name]
         return Group("me", clients, [contender.request("GET", path, one) for one in self.stage.accounts])
 
-    def _me(self, name: str) -> None:
-        self._load("me", self.contenders[name], self._group(name, CLIENTS, "/users/me"))
+    def _list(self, name: str) -> Group:
+        request = self.contenders[name].request("GET", "/appointments?limit=20", self.stage.accounts[0])
+        return Group("list", CLIENTS, [request])
 
-    def _list(self, name: str) -> None:
-        contender = self.contenders[name]
-        request = contender.request("GET", "/appointments?limit=20", self.stage.accounts[0])
-        self._load("list", contender, Group("list", CLIENTS, [request]))
+    def _page(self, measure: str, cursor: str) -> Group:
+        path = f"/appointments?limit=20{cursor and '&cursor='}{cursor}"
+        return Group(measure, PAGE_CLIENTS, [self.contenders["F"].request("GET", path, self.stage.accounts[0])])
 
-    def _pages(self, *, reverse: bool) -> None:
-        contender = self.contenders["F"]
-        paths = [("page 1", ""), (f"page {PAGE}", f"&cursor={self._later_cursor}")]
-        for measure, cursor in reversed(paths) if reverse else paths:
-            request = contender.request("GET", f"/appointments?limit=20{cursor}", self.stage.accounts[0])
-            self._load(measure, contender, Group(measure, PAGE_CLIENTS, [request]))
-
-    def _book(self, name: str) -> None:
-        contender = self.contenders[name]
-        amount = int((self.windows.short + 1) * BOOKINGS_PER_SECOND)
-        group = Group("book", CLIENTS, list(self._bookings(contender, amount)), expect=201, once=True)
-        self._load("book", contender, group)
+    def _book(self, name: str) -> Group:
+        amount = int((self.windows.short + WARMUP) * BOOKINGS_PER_SECOND)
+        return Group("book", CLIENTS, list(self._bookings(self.contenders[name], amount)), expect=201, once=True)
 
     def _bookings(self, contender: Contender, amount: int) -> Iterator[str]:
         patients = self.stage.accounts[1:]
@@ -164,17 +186,15 @@ class Run:
         requests = [contender.request("POST", "/auth/token", None, body=one.form, kind=kind) for one in people]
         return Group("login", LOGIN_CLIENTS, requests)
 
-    def _login(self, name: str) -> None:
-        self._load("login", self.contenders[name], self._logins(name), self.windows.login)
-
-    def _stall(self, name: str) -> None:
+    def _stall(self, name: str, pause: float, readers: str) -> None:
         """The same readers alone, and beside clients that log in without pause."""
-        readers, server = self._group(name, STALL_CLIENTS, "/users/me"), self.contenders[name].server
-        alone = self.generator.run(server, readers, seconds=self.windows.short)
-        both = self.generator.run(server, readers, self._logins(name), seconds=self.windows.stall, warmup=1)
-        self.results.samples["me alone", name].append(alone["me"])
-        self.results.samples["me beside logins", name].append(both["me"])
-        self.results.samples["login beside me", name].append(both["login"])
+        server = self.contenders[name].server
+        group = replace(self._group(name, STALL_CLIENTS, "/users/me"), pause=pause)
+        alone = self.generator.run(server, group, seconds=self.windows.alone, warmup=WARMUP)
+        both = self.generator.run(server, group, self._logins(name), seconds=self.windows.beside, warmup=1)
+        self.results.samples[f"{readers} alone", name].append(alone["me"])
+        self.results.samples[f"{readers} beside logins", name].append(both["me"])
+        self.results.samples[f"login beside {readers}", name].append(both["login"])
 
     def _follow_cursors(self) -> str:
         """The cursor of page 1,000, found as a client finds it."""

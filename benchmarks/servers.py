@@ -95,6 +95,14 @@ class Server:
             found[key] = next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 1024
         return found
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time so far; None where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self._process.terminate()
         try:
@@ -106,13 +114,17 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`clients` that send `requests` in turn, each once or over and over, and expect one status."""
+    """`clients` that send `requests` in turn, each once or over and over, and expect one status.
+
+    Each waits `pause` seconds between an answer and its next request.
+    """
 
     name: str
     clients: int
     requests: Sequence[str]
     expect: int = 200
     once: bool = False
+    pause: float = 0
 
 
 class Generator:
@@ -138,7 +150,7 @@ class Generator:
             "warmup": warmup,
             "groups": [
                 {"name": one.name, "clients": one.clients, "requests": one.requests}
-                | {"expect": one.expect, "once": one.once}
+                | {"expect": one.expect, "once": one.once, "pause": one.pause}
                 for one in groups
             ],
         }

@@ -34,6 +34,12 @@ class Sample:
         return max(self.latencies)
 
 
+def merged(samples: Sequence[Sample]) -> Sample:
+    """Windows of one length, taken in turns with others, as one."""
+    latencies = [latency for sample in samples for latency in sample.latencies]
+    return Sample(sum(sample.rate for sample in samples) / len(samples), latencies)
+
+
 def middle(samples: Sequence[Sample], of: Callable[[Sample], float]) -> float:
     """The median of one figure over the rounds."""
     return median(of(sample) for sample in samples)

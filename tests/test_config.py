@@ -90,7 +90,7 @@ def test_a_setting_is_named_by_its_concern_and_its_field(given: pytest.MonkeyPat
     assert settings.database.pool_size == 3
     assert settings.database.idle_in_transaction_timeout == 7.5
     assert settings.api.cors_origins == ["https://a.example", "https://b.example"]
-    assert settings.database.pool_overflow == 5
+    assert settings.database.pool_overflow == 0
 
 
 def test_the_environment_beats_the_file_and_the_file_beats_the_secrets_folder(

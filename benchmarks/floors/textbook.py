@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.concurrency import run_in_threadpool
 
 SECRET = os.environ["FLOOR_SECRET"]
-engine = create_async_engine(os.environ["FLOOR_URL"])
+engine = create_async_engine(os.environ["FLOOR_URL"], pool_size=15, max_overflow=0)
 make_session = async_sessionmaker(engine, expire_on_commit=False)
 bearer = OAuth2PasswordBearer(tokenUrl="auth/token")
 app = FastAPI()

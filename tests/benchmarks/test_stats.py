@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.stats import Sample, middle, percentile
+from benchmarks.stats import Sample, merged, middle, percentile
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:
@@ -25,3 +25,9 @@ def test_the_middle_round_counts() -> None:
     assert middle(rounds, lambda sample: sample.rate) == 100
     assert middle(rounds, lambda sample: sample.p50) == 0.2
     assert max(sample.slowest for sample in rounds) == 18
+
+
+def test_turns_count_as_one_window() -> None:
+    """Windows of one length merge into one: the mean of their rates, all of their latencies."""
+    whole = merged([Sample(100, [0.1, 0.2]), Sample(200, [0.3])])
+    assert (whole.rate, sorted(whole.latencies), whole.slowest) == (150, [0.1, 0.2, 0.3], 0.3)
