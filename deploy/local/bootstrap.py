@@ -134,7 +134,9 @@ def install() -> None:
     files = [path.name for path in LOCKS]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run(uv(Path(folder)), "pip", "sync", "--quiet", "--python", str(PYTHON), "--require-hashes", *files)
+            # Compiled now: where Python may not write .pyc files, every start would compile everything anew.
+            how = ("--quiet", "--compile-bytecode", "--require-hashes")
+            run(uv(Path(folder)), "pip", "sync", "--python", str(PYTHON), *how, *files)
         except BootstrapError as error:
             if not has_pip():
                 raise
