@@ -83,6 +83,7 @@ async def test_a_report_survives_the_death_of_celery(ledger: Ledger, workers: Wo
         await ledger.reached(job_id, "running")
         children = celery.children()
         celery.signal(signal.SIGKILL)
+        await celery.ended(seconds=5)
         for child in children:
             await gone(child)
     await workers.get("celery")
