@@ -98,11 +98,10 @@ def is_current() -> bool:
 def is_repairable() -> bool:
     """Whether `.venv` runs and was made at this place: packages are then synchronized instead of installed anew."""
     try:
-        made_here = f"-m venv {VENV}\n" in (VENV / "pyvenv.cfg").read_text(encoding="utf-8").replace(
-            "--without-pip ", ""
-        )
+        lines = (VENV / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
+    made_here = any(line.startswith("command = ") and line.endswith(f" {VENV}") for line in lines)
     return made_here and fits(version_of(str(PYTHON)))
 
 
