@@ -266,7 +266,12 @@ async def test_a_rejected_mail_keeps_the_connection(mailer_for: Callable[..., Sm
 
 async def test_a_silent_server_is_unavailable_in_time(mailer_for: Callable[..., SmtpMailer]) -> None:
     """A server that takes the connection and never greets ends in the timeout."""
-    async with await asyncio.start_server(lambda _r, _w: asyncio.sleep(5), "127.0.0.1", 0) as server:
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         mailer = mailer_for(server.sockets[0].getsockname()[1], timeout=0.2)
         async with asyncio.timeout(1):
             with pytest.raises(MailUnavailable):
