@@ -35,7 +35,7 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and how far apart a job is tried; delays in seconds, doubled each time, with full jitter."""
+    """How often and how far apart a job is tried; delays in seconds, doubled each time, of which half is jitter."""
 
     max_attempts: int = 8
     base: float = 2

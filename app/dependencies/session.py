@@ -24,7 +24,6 @@ async def get_read_session(request: Request) -> ReadSession:
 
 async def get_write_session(request: Request) -> AsyncIterator[WriteSession]:
     async with container_of(request).database.session_scope() as session:
-        request.state.write_session = session
         yield session
 
 
