@@ -19,7 +19,7 @@ from app.crud.users import users
 from app.models import Appointment
 from app.models.appointment import NO_OVERLAP
 from app.schemas.appointments import AppointmentCreate
-from app.schemas.jobs import AppointmentMail, SendAppointmentMail
+from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
 from app.services.calendar import Span, slot_at
 from app.services.principal import Principal
 

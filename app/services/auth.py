@@ -15,7 +15,7 @@ from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.models import AuthSession
 from app.schemas.auth import TokenPair, address
-from app.schemas.jobs import SendVerificationMail
+from app.schemas.messages.mails import SendVerificationMail
 from app.services.principal import Principal
 
 

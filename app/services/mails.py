@@ -17,7 +17,7 @@ from app.crud.users import users
 from app.emails.render import render
 from app.integrations.mail import Mailer
 from app.integrations.mail_message import Mail, MailRejected, parse_mailbox
-from app.schemas.jobs import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
+from app.schemas.messages.mails import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from app.core.enums import AppointmentStatus
 from app.core.jobs import enqueue
 from app.crud import utilisation
 from app.integrations.storage import Storage
-from app.schemas.jobs import DrawUtilisationReport
+from app.schemas.messages.reports import DrawUtilisationReport
 from app.schemas.reports import DayUtilisation, DoctorUtilisation, ReportCreate, ReportFormat, UtilisationReport
 from app.services.calendar import Span, day_bounds, merge, open_spans
 from app.services.principal import Principal, require_admin

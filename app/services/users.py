@@ -13,7 +13,7 @@ from app.core.listing import Page, PageQuery
 from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.models import User
-from app.schemas.jobs import SendAccountExistsMail, SendVerificationMail
+from app.schemas.messages.mails import SendAccountExistsMail, SendVerificationMail
 from app.schemas.users import PasswordChange, ProfileUpdate, Registration, UserCreate, UserUpdate
 from app.services.principal import Principal, require_admin
 

@@ -12,7 +12,8 @@ from sqlalchemy import insert, text
 from app.core.jobs import JobMessage, enqueue_many
 from app.core.wakeup import CHANNEL
 from app.models import Appointment
-from app.schemas.jobs import AppointmentMail, DrawUtilisationReport, SendAppointmentMail
+from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
+from app.schemas.messages.reports import DrawUtilisationReport
 from app.schemas.reports import ReportFormat
 from app.tasks.broker import CELERY_QUEUE
 from tests.support import World, eventually

@@ -6,7 +6,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from app.schemas.jobs import AppointmentMail, SendAppointmentMail
+from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
 from app.services.container import Container
 from tests.support import API, Person, World, assert_problem, clinic_time, next_weekday
 

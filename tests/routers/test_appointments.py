@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from app.schemas.jobs import AppointmentMail, SendAppointmentMail
+from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
 from app.services.container import Container
 from tests.support import API, World, clinic_time, next_weekday
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.schemas.jobs import SendAccountExistsMail, SendVerificationMail
+from app.schemas.messages.mails import SendAccountExistsMail, SendVerificationMail
 from app.services.container import Container
 from tests.support import API, PASSWORD, World, assert_problem, sign_in
 

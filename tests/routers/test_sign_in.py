@@ -11,7 +11,7 @@ from limits.aio.storage import RedisStorage
 
 from app.core.enums import Role
 from app.core.rate_limit import FailureLimit
-from app.schemas.jobs import SendVerificationMail
+from app.schemas.messages.mails import SendVerificationMail
 from app.services.container import Container
 from tests.support import API, PASSWORD, World, assert_problem, eventually, sign_in
 

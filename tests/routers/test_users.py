@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from app.core.enums import Role
-from app.schemas.jobs import SendVerificationMail
+from app.schemas.messages.mails import SendVerificationMail
 from tests.support import API, PASSWORD, World, assert_problem, sign_in
 
 FIELDS = {"id", "email", "full_name", "role", "is_active", "email_verified", "created_at"}

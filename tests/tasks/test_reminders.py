@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from app.schemas.jobs import AppointmentMail, SendAppointmentMail, SendVerificationMail
+from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail, SendVerificationMail
 from app.services.container import Container
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies

@@ -1,0 +1,29 @@
+"""Typed settings, one file a concern; `settings.py` puts them together and decides whether they are fit to start on."""
+
+from app.config.common import Environment
+from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
+from app.config.identity import AuthSettings, FirstSettings, HashingSettings
+from app.config.outer import ClinicSettings, MailSettings, StorageSettings
+from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
+from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
+
+__all__ = [
+    "ApiSettings",
+    "AuthSettings",
+    "CelerySettings",
+    "ClinicSettings",
+    "ConfigurationError",
+    "DatabaseSettings",
+    "Environment",
+    "FirstSettings",
+    "HashingSettings",
+    "JobSettings",
+    "LogSettings",
+    "MailSettings",
+    "RedisSettings",
+    "Settings",
+    "StorageSettings",
+    "WorkerSettings",
+    "get_settings",
+    "load_settings",
+]

@@ -1,0 +1,61 @@
+"""PostgreSQL, Redis, and the job ledger on both."""
+
+from collections.abc import Iterator
+
+from pydantic import Field, SecretStr
+
+from app.config.common import Concern, is_address
+
+
+class DatabaseSettings(Concern):
+    """PostgreSQL; timeouts in seconds. Pool size plus overflow is per process."""
+
+    url: SecretStr = SecretStr("")
+    pool_size: int = Field(default=15, ge=1)
+    pool_overflow: int = Field(
+        default=0, ge=0, description="opened and closed again with every peak: rather a larger pool"
+    )
+    pool_wait: float = Field(default=3, gt=0, description="longest wait for a connection before 503")
+    connect_timeout: float = Field(default=2, gt=0)
+    command_timeout: float = Field(default=4, gt=0, description="longest wait of the API for one statement's answer")
+    statement_timeout: float = Field(default=3, gt=0, description="the server's limit for one statement of the API")
+    worker_statement_timeout: float = Field(default=60, gt=0)
+    migrate_statement_timeout: float = Field(default=300, gt=0)
+    lock_timeout: float = Field(default=2, gt=0)
+    idle_in_transaction_timeout: float = Field(default=10, gt=0)
+
+    def faults(self) -> Iterator[str]:
+        url = self.url.get_secret_value()
+        if not url:
+            yield "DATABASE_URL: is missing; set it, or use `make run`, which brings its own PostgreSQL"
+        elif not is_address(url, "postgresql+asyncpg"):
+            yield "DATABASE_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
+
+
+class RedisSettings(Concern):
+    """Redis or Valkey: the wake-up call of the queues, counters; never the record of accepted work."""
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    timeout: float = Field(default=1, gt=0, description="seconds for connecting and for an answer")
+
+    def faults(self) -> Iterator[str]:
+        if not is_address(self.url.get_secret_value(), "redis", "rediss", "unix"):
+            yield "REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or unix:"
+
+
+class JobSettings(Concern):
+    """The job ledger; seconds unless said otherwise."""
+
+    lease: float = Field(default=15, ge=1)
+    heartbeat: float = Field(default=4, gt=0)
+    relay_interval: float = Field(default=1, gt=0)
+    reap_interval: float = Field(default=3, gt=0)
+    republish_after: float = Field(default=30, ge=1)
+    concurrency: int = Field(default=20, ge=1, description="I/O jobs at once per worker process")
+    cpu_processes: int = Field(default=1, ge=1, description="Celery children")
+    broker_url: SecretStr | None = Field(default=None, description="Celery's broker; unset: REDIS_URL")
+    shutdown_grace: int = Field(default=15, ge=0)
+
+    def faults(self) -> Iterator[str]:
+        if self.heartbeat * 2 > self.lease:
+            yield "JOBS_HEARTBEAT: must be at most half of JOBS_LEASE, or a live job loses its lease"

@@ -1,0 +1,44 @@
+"""The processes that serve, and what they write."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from app.config.common import CommaSeparated, Concern
+
+
+class LogSettings(Concern):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class ApiSettings(Concern):
+    """The HTTP process."""
+
+    workers: int = Field(default=1, ge=1, le=64)
+    body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes")
+    body_timeout: float = Field(default=20, gt=0, description="seconds a client has to send its body")
+    shutdown_grace: int = Field(default=15, ge=0, description="seconds for requests under way")
+    trusted_proxies: CommaSeparated = Field(default=[])
+    allowed_hosts: CommaSeparated = Field(default=["*"])
+    cors_origins: CommaSeparated = Field(default=[])
+    docs: bool | None = Field(default=None, description="serve /docs and /openapi.json; unset: not in production")
+
+    def production_faults(self) -> Iterator[str]:
+        if "*" in self.allowed_hosts:
+            yield "API_ALLOWED_HOSTS: '*' is not allowed; name the hosts"
+        if not self.allowed_hosts:
+            yield "API_ALLOWED_HOSTS: is empty; name the hosts"
+        if "*" in self.cors_origins:
+            yield "API_CORS_ORIGINS: '*' is not allowed; name the origins"
+        if "*" in self.trusted_proxies:
+            yield "API_TRUSTED_PROXIES: '*' is not allowed; name the proxies"
+
+
+class WorkerSettings(Concern):
+    metrics_port: int = Field(default=9000, ge=1, le=65535)
+
+
+class CelerySettings(Concern):
+    metrics_port: int = Field(default=10000, ge=1, le=65535)
