@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
@@ -14,7 +15,8 @@ from app.core.database import granted_connections, is_unavailable
 from app.core.hosts import Cors, TrustedHosts
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
-from app.core.middleware import EdgeMiddleware
+from app.core.middleware import SILENT_PATHS, EdgeMiddleware
+from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
 from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, problems, users
 from app.routers.route import BASE_PATH
@@ -39,6 +41,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sizing.cancel()
         use_waker(None)
         await container.close()
+        await asyncio.to_thread(stop_tracing)
+
+
+def _is_probe(scope: MutableMapping[str, Any]) -> bool:
+    return scope["path"] in SILENT_PATHS
 
 
 async def _check_pool_size(settings: Settings, container: Container) -> None:
@@ -58,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; settings are the environment's unless given."""
     settings = settings or get_settings()
     configure_logging(settings.log, process="api")
+    start_tracing(settings.telemetry, process="api")
     app = FastAPI(
         title="Frontdesk",
         version=__version__,
@@ -66,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_served else None,
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
     )
     app.state.settings = settings
     for module in (auth, users, doctors, appointments, jobs):

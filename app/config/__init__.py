@@ -6,6 +6,7 @@ from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
+from app.config.telemetry import TelemetrySettings
 
 __all__ = [
     "ApiSettings",
@@ -23,6 +24,7 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "StorageSettings",
+    "TelemetrySettings",
     "WorkerSettings",
     "get_settings",
     "load_settings",

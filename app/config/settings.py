@@ -23,6 +23,7 @@ from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
+from app.config.telemetry import TelemetrySettings
 
 
 class Settings(BaseSettings):
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="where clients reach the service; unset: http://HOST:PORT")
     require_verified_email: bool | None = Field(default=None, description="unset: only in production")
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()

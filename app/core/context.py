@@ -40,6 +40,8 @@ def bound(cause: Cause, **fields: object) -> Iterator[None]:
         fields["request_id"] = cause.request_id
     if cause.user_id is not None:
         fields["user_id"] = cause.user_id
+    if cause.traceparent is not None:
+        fields["trace_id"] = cause.traceparent[3:35]
     fields_token = _fields.set({**_fields.get(), **fields})
     try:
         yield

@@ -34,6 +34,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from app.config import DatabaseSettings
 from app.core.errors import DomainError
+from app.core.tracing import trace_statements
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -233,6 +234,7 @@ def _make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asy
     )
     if role == "api":
         event.listen(engine.sync_engine, "handle_error", _cut_hung_connection)
+    trace_statements(engine.sync_engine)
     return engine
 
 

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
+from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.context import Cause, bound
 from app.core.errors import BodyTooLarge, DomainError, RequestTimeout
 from app.core.logging import get_logger
-from app.core.request_metrics import observe
+from app.core.request_metrics import observe, template_of
+from app.core.spans import current_traceparent, keep_failure, new_traceparent
 
 log = get_logger("app.access")
 _REQUEST_ID = re.compile(r"[\x20-\x7e]{1,128}")
@@ -32,7 +34,7 @@ _HEADERS = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
 _HSTS = {b"strict-transport-security": b"max-age=63072000; includeSubDomains"}
-_SILENT_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
+SILENT_PATHS = frozenset({"/health/live", "/health/ready", "/metrics"})
 _CLIENT_CLOSED = 499
 _LINGER_SECONDS = 2.0
 OnError = Callable[[Request, Exception], Awaitable[Response]]
@@ -54,11 +56,11 @@ class EdgeMiddleware:
             return
         headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"traceparent")}
         request_id = _given(headers.get(b"x-request-id"), _REQUEST_ID) or os.urandom(16).hex()
-        traceparent = _given(headers.get(b"traceparent"), _TRACEPARENT)
+        traceparent = current_traceparent() or _given(headers.get(b"traceparent"), _TRACEPARENT) or new_traceparent()
         with bound(Cause(request_id=request_id, traceparent=traceparent)):
-            await self._handle(scope, receive, send, request_id)
+            await self._handle(scope, receive, send, request_id, traceparent)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str, traceparent: str) -> None:
         started = time.perf_counter()
         status = 0
         body = self._body(scope, receive)
@@ -86,11 +88,13 @@ class EdgeMiddleware:
             response = await self._on_error(Request(scope), error)
             await response(scope, receive, respond)
         finally:
-            if scope["path"] not in _SILENT_PATHS:
+            if scope["path"] not in SILENT_PATHS:
                 seconds = time.perf_counter() - started
                 # RFC 9110 has no status for it; nginx's 499 is the field's habit.
                 observe(scope, status or _CLIENT_CLOSED, seconds)
                 _log_access(scope, status or _CLIENT_CLOSED, seconds)
+                if status >= 500:
+                    _keep_failure(scope, status, seconds, traceparent)
 
     def _body(self, scope: Scope, receive: Receive) -> "_Body | None":
         """None for a request that has no body."""
@@ -156,6 +160,22 @@ class _Body:
 def _given(value: bytes | None, form: re.Pattern[str]) -> str | None:
     text = value.decode("latin-1") if value is not None else ""
     return text if form.fullmatch(text) else None
+
+
+def _keep_failure(scope: Scope, status: int, seconds: float, traceparent: str) -> None:
+    template = template_of(scope)
+    keep_failure(
+        f"{scope['method']} {template}",
+        kind=SpanKind.SERVER,
+        traceparent=traceparent,
+        started_ns=time.time_ns() - int(seconds * 1e9),
+        reason=str(status),
+        attributes={
+            "http.request.method": scope["method"],
+            "http.route": template,
+            "http.response.status_code": status,
+        },
+    )
 
 
 def _log_access(scope: Scope, status: int, seconds: float) -> None:

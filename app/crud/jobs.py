@@ -73,7 +73,15 @@ class JobCRUD(CRUDBase[Job]):
         await session.execute(update(Job).where(Job.id == job_id).values(result=result))
 
     async def retry_or_bury(
-        self, session: WriteSession, job_id: int, lease: UUID, *, error: str, delay: float, final: bool
+        self,
+        session: WriteSession,
+        job_id: int,
+        lease: UUID,
+        *,
+        error: str,
+        delay: float,
+        final: bool,
+        traceparent: str | None = None,
     ) -> JobStatus | None:
         """Give the job back for another attempt after `delay` seconds, or bury it; None: the lease was lost."""
         dead = or_(literal(final), Job.attempt >= Job.max_attempts)
@@ -83,6 +91,7 @@ class JobCRUD(CRUDBase[Job]):
             finished_at=case((dead, func.now()), else_=None),
             published_at=None,
             error=error,
+            attempt_traceparent=traceparent,
             **_RELEASED,
         )
         row = (await session.execute(statement.returning(Job.status))).first()
@@ -120,7 +129,10 @@ class JobCRUD(CRUDBase[Job]):
         return (await session.execute(statement)).all()
 
     async def take_unpublished(self, session: WriteSession, *, limit: int) -> Sequence[AnyRow]:
-        """Mark due jobs as published and give (id, queue, publications); rival relays never get the same ones."""
+        """Mark due jobs as published and give (id, name, queue, publications, traceparent).
+
+        Rival relays never get the same ones.
+        """
         due = (
             select(Job.id)
             .where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now())
@@ -132,7 +144,7 @@ class JobCRUD(CRUDBase[Job]):
             update(Job)
             .where(Job.id.in_(due))
             .values(published_at=func.now(), publications=Job.publications + 1)
-            .returning(Job.id, Job.queue, Job.publications)
+            .returning(Job.id, Job.name, Job.queue, Job.publications, Job.traceparent)
         )
         return (await session.execute(statement)).all()
 

@@ -14,7 +14,10 @@ from app.models.base import Created, WithId, enum_column, one_of
 
 
 class Job(WithId, Created, Base):
-    """One piece of accepted work. `lease_token` is new for every attempt and fences the one before."""
+    """One piece of accepted work. `lease_token` is new for every attempt and fences the one before.
+
+    `traceparent` is the span that caused it, `attempt_traceparent` that of the last attempt that failed.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -52,3 +55,4 @@ class Job(WithId, Created, Base):
     created_by: Mapped[int | None]
     request_id: Mapped[str | None] = mapped_column(Text)
     traceparent: Mapped[str | None] = mapped_column(Text)
+    attempt_traceparent: Mapped[str | None] = mapped_column(Text)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from app.config import JobSettings
-from app.core.context import Cause, bound
+from app.core.context import Cause, bound, current_cause
 from app.core.database import AnyRow, Database, WriteSession, is_retryable, is_unavailable, sqlstate
 from app.core.jobs import JobFailed, JobMessage, JobStatus
 from app.core.logging import get_logger
@@ -21,6 +21,7 @@ from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
 from app.core.redaction import redact_text
 from app.crud.jobs import jobs
 from app.tasks.cancellation import cancel
+from app.tasks.spans import attempt_span, failed_attempt
 
 log = get_logger(__name__)
 MAX_ERROR = 2000
@@ -85,8 +86,15 @@ class Runner:
         if job is None:
             log.debug("nothing to claim", job_id=job_id)
             return None
-        cause = Cause(request_id=job.request_id, traceparent=job.traceparent, user_id=job.created_by)
-        with bound(cause, job_id=job.id, job=job.name, attempt=job.attempt):
+        with (
+            attempt_span(job) as traceparent,
+            bound(
+                Cause(request_id=job.request_id, traceparent=traceparent or job.traceparent, user_id=job.created_by),
+                job_id=job.id,
+                job=job.name,
+                attempt=job.attempt,
+            ),
+        ):
             waited = (job.started_at - job.run_at).total_seconds()
             JOB_WAIT_SECONDS.labels(job.queue.value).observe(max(0.0, waited))
             return await self._attempt(job)
@@ -96,7 +104,7 @@ class Runner:
             return await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
 
     async def _attempt(self, job: AnyRow) -> JobStatus | None:
-        started = time.perf_counter()
+        started, started_ns = time.perf_counter(), time.time_ns()
         message_type, body = self._bodies[job.name]
         attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at)
         try:
@@ -111,6 +119,7 @@ class Runner:
             await asyncio.shield(self._release(attempt))
             raise
         except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
+            failed_attempt(job, error, started_ns=started_ns)
             outcome = await self._failed(attempt, message_type, error)
         seconds = time.perf_counter() - started
         JOBS.labels(job.name, outcome.value if outcome else "lost").inc()
@@ -177,6 +186,7 @@ class Runner:
                     error=reason,
                     delay=message_type.retry.delay(attempt.number),
                     final=final,
+                    traceparent=current_cause().traceparent,
                 )
 
         return await self._recorded(record)

@@ -24,6 +24,7 @@ from app.config import get_settings
 from app.core.logging import configure_logging, get_logger
 from app.core.metrics_files import forget_process
 from app.core.ops_server import OpsServer
+from app.core.tracing import start_tracing, stop_tracing
 from app.services.container import Container, build
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
@@ -52,6 +53,7 @@ def _start_child(**_: Any) -> None:
     global _child  # noqa: PLW0603 - one per process, made after the fork
     settings = get_settings()
     configure_logging(settings.log, process="celery")
+    start_tracing(settings.telemetry, process="celery")
     loop = asyncio.Runner()
 
     async def make() -> Container:
@@ -65,6 +67,7 @@ def _stop_child(pid: int | None = None, **_: Any) -> None:
     if _child is not None:
         _child.loop.run(_child.container.close())
         _child.loop.close()
+    stop_tracing()
     if pid is not None:
         forget_process(pid)
 
@@ -76,6 +79,7 @@ def run_job(job_id: int) -> None:
     try:
         _child.loop.run(_interruptible(_child.runner.run(job_id)))
     except asyncio.CancelledError:
+        stop_tracing()
         # The job is back in the ledger. A thread may still be drawing, for which a proper end would wait.
         os._exit(os.EX_OK)
 

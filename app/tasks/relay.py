@@ -21,6 +21,7 @@ from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.broker import TASK
 from app.tasks.cancellation import came, cancel
+from app.tasks.spans import publishing_spans
 
 log = get_logger(__name__)
 BATCH = 200
@@ -102,6 +103,10 @@ class Relay:
 
     async def _send(self, batch: Sequence[AnyRow]) -> list[int]:
         """Hand messages over outside of any transaction; gives the ids that were not taken."""
+        with publishing_spans(batch):
+            return await self._hand_over(batch)
+
+    async def _hand_over(self, batch: Sequence[AnyRow]) -> list[int]:
         by_io = [row for row in batch if row.queue is Queue.IO]
         by_cpu = [row for row in batch if row.queue is Queue.CPU]
         refused: list[int] = []

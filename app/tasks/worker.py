@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from app.config import Settings, get_settings
 from app.core.logging import configure_logging, get_logger
 from app.core.ops_server import OpsServer
+from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
 from app.services.container import build
 from app.tasks.attempt import Runner
@@ -123,6 +124,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    start_tracing(settings.telemetry, process="worker")
     container = build(settings, role="worker")
     use_waker(RedisWaker(container.redis))
     arq = make_arq(settings)
@@ -149,6 +151,7 @@ async def _serve(settings: Settings) -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await arq.aclose(close_connection_pool=True)
             await container.close()
+    await asyncio.to_thread(stop_tracing)
     log.info("stopped")
     for task in crashed:
         task.result()

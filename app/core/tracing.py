@@ -1,0 +1,129 @@
+"""Traces of this process: provider, sampling, export over OTLP/HTTP (decision 10).
+
+Set up once per process, after any fork. Without an endpoint nothing is set up, and every call here does nothing.
+"""
+
+from collections.abc import Sequence
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import (
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+from prometheus_client import Counter
+from sqlalchemy import Engine
+
+from app import __version__
+from app.config import TelemetrySettings
+
+SPANS = Counter("frontdesk_spans_total", "Sampled spans: ended, exported, failed to export", ["outcome"])
+FLUSH_MILLISECONDS = 3000
+_provider: TracerProvider | None = None
+
+
+class RootsOfWork(Sampler):
+    """Samples what begins a piece of work. A statement or call that nobody asked for, as the relay's polls, is none."""
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = TraceIdRatioBased(ratio)
+
+    def should_sample(  # noqa: PLR0917 - the library's signature
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        if kind is SpanKind.CLIENT:
+            return SamplingResult(Decision.DROP, None, trace_state)
+        return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return f"RootsOfWork({self._ratio.get_description()})"
+
+
+class CountingExporter(SpanExporter):
+    """Counts what another exporter makes of its spans, so that a collector that is away shows in a graph."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            outcome = "exported" if result is SpanExportResult.SUCCESS else "failed"
+            SPANS.labels(outcome).inc(len(spans))
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+class EndedSpans(SpanProcessor):
+    """Counts sampled spans as they end: what is neither exported nor failed was dropped from the full queue."""
+
+    def __init__(self) -> None:
+        self._ended = SPANS.labels("ended")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._ended.inc()
+
+
+def start_tracing(settings: TelemetrySettings, *, process: str) -> None:
+    """Trace this process from here on, if there is somewhere to send it. Once per process, after its fork."""
+    global _provider  # noqa: PLW0603 - one per process, as OpenTelemetry's own global is
+    if not settings.endpoint or _provider is not None:
+        return
+    resource = Resource.create(
+        {"service.name": "frontdesk", "service.version": __version__, "frontdesk.process": process}
+    )
+    _provider = TracerProvider(sampler=ParentBased(RootsOfWork(settings.sample_ratio)), resource=resource)
+    exporter = OTLPSpanExporter(endpoint=settings.endpoint.rstrip("/") + "/v1/traces", timeout=settings.timeout)
+    _provider.add_span_processor(EndedSpans())
+    _provider.add_span_processor(
+        BatchSpanProcessor(
+            CountingExporter(exporter),
+            max_queue_size=settings.queue,
+            schedule_delay_millis=1000,
+            export_timeout_millis=settings.timeout * 1000,
+        )
+    )
+    trace.set_tracer_provider(_provider)
+    HTTPXClientInstrumentor().instrument(tracer_provider=_provider)
+    RedisInstrumentor().instrument(tracer_provider=_provider)
+
+
+def stop_tracing() -> None:
+    """Send what waits, for at most a few seconds; later spans are dropped."""
+    if _provider is not None:
+        _provider.force_flush(FLUSH_MILLISECONDS)
+        _provider.shutdown()
+
+
+def trace_statements(engine: Engine) -> None:
+    """A span for each statement of this engine; values are never in it."""
+    if _provider is not None:
+        # Its check of versions knows SQLAlchemy up to 2.0, and would have it do nothing.
+        SQLAlchemyInstrumentor().instrument(engine=engine, tracer_provider=_provider, skip_dep_check=True)
