@@ -56,6 +56,7 @@ ONLY_IN: Mapping[str, str] = {
 SQL_LAYERS = frozenset({"crud", "models"})
 SQL_FILES: Mapping[str, str] = {
     "app.core.database": "engine and sessions",
+    "app.core.tracing": "the engine whose statements become spans",
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")

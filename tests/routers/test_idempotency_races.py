@@ -81,7 +81,7 @@ async def test_key_and_effect_are_one_transaction(
     patient, _ = await world.person(), await world.doctor()
     await world.execute("CREATE TABLE broken AS SELECT true AS broken")
     await world.execute(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF EXISTS (SELECT 1 FROM broken) THEN RAISE EXCEPTION 'refused at commit' USING ERRCODE = '23514'; END IF;"
         " RETURN NULL; END $$"
     )
