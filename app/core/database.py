@@ -6,7 +6,7 @@ which writes can't be handed a session that never commits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -139,13 +139,32 @@ def _start_clock(session: Session, transaction: SessionTransaction) -> None:
         deadline.reschedule(asyncio.get_running_loop().time() + patience)
 
 
+@event.listens_for(_SyncSession, "after_transaction_create")
+def _mark_recorded(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session.info["marks"][transaction] = len(session.info["recorded"])
+
+
+@event.listens_for(_SyncSession, "after_soft_rollback")
+def _forget_recorded(session: Session, transaction: SessionTransaction) -> None:
+    # What a savepoint undoes was never the case, though the transaction around it may still commit.
+    if transaction.nested:
+        del session.info["recorded"][session.info["marks"][transaction] :]
+
+
 class WriteSession(AsyncSession):
-    """One transaction. `after_commit` callbacks run once it is durable, and never when it rolled back."""
+    """One transaction. `after_commit` callbacks run once it is durable, and never when it rolled back.
+
+    `recorded` holds what `before_commit` is still to handle; what a savepoint recorded goes when it is rolled back.
+    """
 
     sync_session_class = _SyncSession
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, before_commit: "BeforeCommit | None" = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.recorded: list[Any] = []
+        self.info.update(recorded=self.recorded, marks={})
+        self._before_commit = before_commit
         self._after_commit: dict[Callable[[], None], None] = {}
 
     def after_commit(self, callback: Callable[[], None]) -> None:
@@ -153,6 +172,8 @@ class WriteSession(AsyncSession):
         self._after_commit[callback] = None
 
     async def commit(self) -> None:
+        if self.recorded and self._before_commit is not None:
+            await self._before_commit(self)
         await super().commit()
         callbacks, self._after_commit = list(self._after_commit), {}
         for callback in callbacks:
@@ -160,19 +181,32 @@ class WriteSession(AsyncSession):
 
     async def rollback(self) -> None:
         self._after_commit.clear()
+        self.recorded.clear()
         await super().rollback()
+
+
+BeforeCommit = Callable[[WriteSession], Awaitable[None]]
 
 
 class Database:
     """The engine of one process and the sessions made from it."""
 
-    def __init__(self, settings: DatabaseSettings, *, role: Role, pooled: bool = True) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        role: Role,
+        pooled: bool = True,
+        before_commit: BeforeCommit | None = None,
+    ) -> None:
         # Autocommit is what a connection is in, and a transaction the exception: the many reads change nothing of it.
         autocommit = _make_engine(settings, role=role, pooled=pooled)
         self.engine = autocommit.execution_options(isolation_level="READ COMMITTED")
         self._patience = ANSWER_WITHIN if role == "api" else None
         self.read = ReadSession(autocommit, patience=self._patience)
-        self._make = async_sessionmaker(self.engine, class_=WriteSession, expire_on_commit=False, autoflush=False)
+        self._make = async_sessionmaker(
+            self.engine, class_=WriteSession, expire_on_commit=False, autoflush=False, before_commit=before_commit
+        )
 
     @asynccontextmanager
     async def session_scope(self) -> AsyncIterator[WriteSession]:

@@ -1,5 +1,6 @@
 """Booking, moving and ending appointments."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,7 +11,8 @@ from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
 from app.core.enums import AppointmentStatus
 from app.core.errors import Forbidden, Invalid, InvalidTransition, NotFound, OutsideHours, SlotTaken
 from app.core.etag import check_if_match, version_tag
-from app.core.jobs import enqueue, enqueue_many
+from app.core.events import record
+from app.core.jobs import enqueue_many
 from app.core.listing import Page, PageQuery
 from app.crud.appointments import appointments
 from app.crud.base import Where
@@ -19,11 +21,22 @@ from app.crud.users import users
 from app.models import Appointment
 from app.models.appointment import NO_OVERLAP
 from app.schemas.appointments import AppointmentCreate
+from app.schemas.events import (
+    AppointmentBooked,
+    AppointmentCancelled,
+    AppointmentCompleted,
+    AppointmentEvent,
+    AppointmentRescheduled,
+)
 from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
 from app.services.calendar import Span, slot_at
 from app.services.principal import Principal
 
 REMINDER_AHEAD = timedelta(hours=24)
+_EVENTS: Mapping[AppointmentStatus, type[AppointmentEvent]] = {
+    AppointmentStatus.CANCELLED: AppointmentCancelled,
+    AppointmentStatus.COMPLETED: AppointmentCompleted,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class AppointmentService:
         )
         session.add(appointment)
         await self._flush(session)
-        await self._mail(session, appointment, AppointmentMail.BOOKED)
+        record(session, AppointmentBooked.model_validate(appointment))
         return appointment
 
     async def move(
@@ -79,7 +92,7 @@ class AppointmentService:
         appointment.reminded_at = self._reminded(start)
         appointment.version += 1
         await self._flush(session)
-        await self._mail(session, appointment, AppointmentMail.RESCHEDULED)
+        record(session, AppointmentRescheduled.model_validate(appointment))
         return appointment
 
     async def end(
@@ -98,8 +111,8 @@ class AppointmentService:
         if appointment.status is not AppointmentStatus.BOOKED:
             raise InvalidTransition(f"The appointment is {appointment.status.value} already.")
         await appointments.patch(session, appointment, {"status": status})
-        if status is AppointmentStatus.CANCELLED:
-            await self._mail(session, appointment, AppointmentMail.CANCELLED)
+        if event := _EVENTS.get(status):
+            record(session, event.model_validate(appointment))
         return appointment
 
     async def send_due_reminders(self, session: WriteSession, *, limit: int = 500) -> int:
@@ -172,10 +185,3 @@ class AppointmentService:
             if constraint_of(error) == NO_OVERLAP:
                 raise SlotTaken from None
             raise
-
-    @staticmethod
-    async def _mail(session: WriteSession, appointment: Appointment, kind: AppointmentMail) -> None:
-        await enqueue(
-            session,
-            SendAppointmentMail(appointment_id=appointment.id, kind=kind, starts_at=appointment.starts_at),
-        )

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from app.config import MailSettings, Settings
 from app.core.database import Database, Role
+from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
 from app.core.listing import Cursors
 from app.core.rate_limit import FailureLimit
@@ -17,6 +18,7 @@ from app.integrations.storage import LocalStorage, Storage
 from app.services.appointments import AppointmentService
 from app.services.auth import AuthService
 from app.services.doctors import DoctorService
+from app.services.handlers import event_handlers
 from app.services.jobs import JobService
 from app.services.mails import MailService
 from app.services.reports import ReportService
@@ -63,7 +65,7 @@ def make_mailer(settings: MailSettings) -> Mailer:
 
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
-    database = Database(settings.database, role=role, pooled=pooled)
+    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(event_handlers()))
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.workers)

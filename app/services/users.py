@@ -7,13 +7,15 @@ from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import Role
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.core.etag import check_if_match, version_tag
+from app.core.events import record
 from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
 from app.core.listing import Page, PageQuery
 from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.models import User
-from app.schemas.messages.mails import SendAccountExistsMail, SendVerificationMail
+from app.schemas.events import UserRegistered
+from app.schemas.messages.mails import SendAccountExistsMail
 from app.schemas.users import PasswordChange, ProfileUpdate, Registration, UserCreate, UserUpdate
 from app.services.principal import Principal, require_admin
 
@@ -29,7 +31,7 @@ class UserService:
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=Role.CLIENT
         )
         if user is not None:
-            await enqueue(session, SendVerificationMail(user_id=user.id))
+            record(session, UserRegistered.model_validate(user))
             return
         owner = await users.id_by_email(session, data.email)
         if owner is not None:
@@ -78,7 +80,7 @@ class UserService:
         )
         if user is None:
             raise Conflict("Another account has this e-mail.")
-        await enqueue(session, SendVerificationMail(user_id=user.id))
+        record(session, UserRegistered.model_validate(user))
         return user
 
     async def update(
