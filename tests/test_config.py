@@ -27,6 +27,12 @@ PRODUCTION = {
     "MAIL_BACKEND": "smtp",
     "MAIL_HOST": "smtp.example.org",
     "MAIL_SENDER": "The clinic <desk@clinic.example.org>",
+    "PAYMENTS_URL": "https://api.payments.example.org",
+    "PAYMENTS_API_KEY": "a key of our own",
+    "PAYMENTS_WEBHOOK_SECRETS": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    "MARKETPLACE_URL": "https://api.marketplace.example.org",
+    "MARKETPLACE_API_KEY": "a key of our own",
+    "MARKETPLACE_WEBHOOK_SECRETS": "0123456789abcdef0123456789abcdef",
 }
 
 
@@ -170,6 +176,17 @@ def test_settings_of_one_own_are_fit_for_production(given: pytest.MonkeyPatch) -
         ("HASHING_ROUNDS", "11"),
         ("JOBS_HEARTBEAT", "16"),
         ("CLINIC_TIMEZONE", "Mars/Olympus"),
+        ("PAYMENTS_URL", ""),
+        ("PAYMENTS_URL", "http://api.payments.example.org"),
+        ("PAYMENTS_API_KEY", ""),
+        ("PAYMENTS_WEBHOOK_SECRETS", ""),
+        ("PAYMENTS_WEBHOOK_SECRETS", ","),
+        ("PAYMENTS_WEBHOOK_SECRETS", "whsec_not base64"),
+        ("PAYMENTS_WEBHOOK_SECRETS", "whsec_c2hvcnQ="),
+        ("MARKETPLACE_URL", "ftp://files.example.org"),
+        ("MARKETPLACE_API_KEY", ""),
+        ("MARKETPLACE_WEBHOOK_SECRETS", ""),
+        ("MARKETPLACE_WEBHOOK_SECRETS", "short"),
         ("PORT", "65536"),
     ],
 )
@@ -193,6 +210,8 @@ def test_all_faults_are_named_at_once(given: pytest.MonkeyPatch) -> None:
     assert named(faults()) == {
         "PORT", "AUTH_ACCESS_TOKEN_SECONDS", "MAIL_PORT", "DATABASE_URL", "DEBUG", "AUTH_SECRET_KEY",
         "FIRST_SUPERADMIN_PASSWORD", "API_ALLOWED_HOSTS", "PUBLIC_URL", "MAIL_BACKEND", "MAIL_SENDER",
+        "PAYMENTS_URL", "PAYMENTS_API_KEY", "PAYMENTS_WEBHOOK_SECRETS",
+        "MARKETPLACE_URL", "MARKETPLACE_API_KEY", "MARKETPLACE_WEBHOOK_SECRETS",
     }  # fmt: skip
 
 
@@ -210,6 +229,8 @@ def test_no_value_is_in_a_refusal(given: pytest.MonkeyPatch) -> None:
         "JOBS_BROKER_URL": "hunter2-broker",
         "DEBUG": "hunter2-debug",
         "MAIL_PASSWORD": "hunter2-mail",
+        "PAYMENTS_WEBHOOK_SECRETS": "hunter2-secret",
+        "MARKETPLACE_WEBHOOK_SECRETS": "hunter2-other",
     }
     for name, value in wrong.items():
         given.setenv(name, value)
@@ -224,6 +245,7 @@ def test_settings_keep_their_secrets_to_themselves(given: pytest.MonkeyPatch) ->
     """No secret is in the printed form of the settings, which ends up in tracebacks."""
     given.setenv("AUTH_SECRET_KEY", "hunter2-key")
     given.setenv("MAIL_PASSWORD", "hunter2-mail")
+    given.setenv("MARKETPLACE_WEBHOOK_SECRETS", "hunter2-new,hunter2-old")
     shown = repr(load_settings())
     assert "hunter2" not in shown
     assert "s3cr3t-in-the-url" not in shown

@@ -4,6 +4,7 @@ from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
+from app.config.partners import MarketplaceSettings, PaymentsSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
 from app.config.telemetry import TelemetrySettings
@@ -21,6 +22,8 @@ __all__ = [
     "JobSettings",
     "LogSettings",
     "MailSettings",
+    "MarketplaceSettings",
+    "PaymentsSettings",
     "RedisSettings",
     "Settings",
     "StorageSettings",

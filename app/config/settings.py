@@ -22,6 +22,7 @@ from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
+from app.config.partners import MarketplaceSettings, PaymentsSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.telemetry import TelemetrySettings
 
@@ -75,6 +76,8 @@ class Settings(BaseSettings):
     clinic: ClinicSettings = ClinicSettings()
     mail: MailSettings = MailSettings()
     storage: StorageSettings = StorageSettings()
+    payments: PaymentsSettings = PaymentsSettings()
+    marketplace: MarketplaceSettings = MarketplaceSettings()
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()
