@@ -6,7 +6,7 @@ IN_VENV = @exec "$(PYTHON)" deploy/local/bootstrap.py
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test reset psql lint types lock bench check
+.PHONY: help run test reset psql lint types lock bench chaos check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ lock: ## compile requirements*.txt from pyproject.toml anew (ARGS="--upgrade")
 
 bench: ## measure (ARGS: what)
 	$(IN_VENV) -m benchmarks $(ARGS)
+
+chaos: ## kill, freeze and cut off everything under load (ARGS="--seed 7 --faults kill-worker --short")
+	$(IN_VENV) -m tests.chaos $(ARGS)
 
 check: ## everything a change has to pass
 	@bash .ci/run

@@ -1,0 +1,70 @@
+"""SIGKILL at random points of whatever it hits."""
+
+import asyncio
+import signal
+
+from tests.chaos.program import Program
+from tests.chaos.scene import Fault, Scene
+
+BOTH = ("worker", "rival", "celery")
+
+
+async def _restarted(program: Program, starts: int) -> None:
+    while program.starts <= starts:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.02)
+
+
+async def kill_worker(scene: Scene) -> None:
+    """Two workers, killed by turns, so that the kills also meet starts, takeovers and each other's relays."""
+    workers = [scene.stage.programs[label] for label in ("worker", "rival")]
+    for number in range(scene.times(100, 4)):
+        await asyncio.sleep(scene.rng.uniform(0.2, 1.8))
+        workers[number % 2].signal(signal.SIGKILL)
+        await scene.hit()
+        await scene.series()
+
+
+async def kill_relay(scene: Scene) -> None:
+    """A burst is accepted, and the worker dies within the moments in which its relay publishes it."""
+    worker = scene.stage.programs["worker"]
+    for _ in range(scene.times(50, 2)):
+        await worker.ready()
+        await scene.producer.send(*(scene.producer.count(seconds=0) for _ in range(100)))
+        await asyncio.sleep(scene.rng.uniform(0, 0.15))
+        starts = worker.starts
+        worker.signal(signal.SIGKILL)
+        await scene.hit()
+        await _restarted(worker, starts)
+        await scene.series()
+
+
+async def kill_celery(scene: Scene) -> None:
+    celery = scene.stage.programs["celery"]
+    for _ in range(scene.times(50, 2)):
+        await celery.ready()
+        await scene.producer.send(*(scene.producer.compute() for _ in range(5)))
+        await asyncio.sleep(scene.rng.uniform(0, 0.5))
+        starts = celery.starts
+        celery.signal(signal.SIGKILL)
+        await scene.hit()
+        await _restarted(celery, starts)
+        await scene.series()
+
+
+async def kill_child(scene: Scene) -> None:
+    celery = scene.stage.programs["celery"]
+    for _ in range(scene.times(100, 5)):
+        await scene.producer.send(*(scene.producer.compute() for _ in range(3)))
+        await asyncio.sleep(scene.rng.uniform(0, 0.6))
+        for child in celery.children():
+            celery.kill_child(child)
+        await scene.hit()
+        await scene.series(10)
+
+
+FAULTS = (
+    Fault("kill-worker", "SIGKILL of a worker (ARQ and relay)", BOTH, kill_worker, within=20),
+    Fault("kill-relay", "SIGKILL of the relay while it publishes", ("worker", "celery"), kill_relay, within=20),
+    Fault("kill-celery", "SIGKILL of Celery's parent", ("worker", "celery"), kill_celery, within=20),
+    Fault("kill-child", "SIGKILL of Celery's child", ("worker", "celery"), kill_child, within=20),
+)
