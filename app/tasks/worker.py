@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
 from arq import ArqRedis
 from arq.typing import WorkerCoroutine
+from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
@@ -39,18 +39,25 @@ class LedgerWorker(Worker):
         super().__init__(**options)
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._running = 0
+        self._look = asyncio.Event()
+        self._more = False
 
     async def main(self) -> None:
         """Poll until `stop`. ARQ's own loop only ends by a cancellation, which redis-py may swallow."""
         while not self._stopping.is_set():
+            self._look.clear()
             await self._poll_iteration()
-            await came(self._stopping, within=POLL_SECONDS)
+            await came(self._look, within=POLL_SECONDS)
+
+    def look(self) -> None:
+        """Poll now: there is something in the queue."""
+        self._look.set()
 
     def stop(self) -> None:
         """Take no more jobs, and end `main` after the poll that is under way."""
         self.allow_pick_jobs = False
         self._stopping.set()
+        self._look.set()
 
     async def _poll_iteration(self) -> None:
         try:
@@ -59,32 +66,32 @@ class LedgerWorker(Worker):
         except _REDIS_AWAY as error:
             self.ready.clear()
             log.warning("Redis is away; waiting", error=repr(error))
-            self._recover_slots()
             await came(self._stopping, within=1)
         except Exception as error:  # noqa: BLE001 - anybody may put anything into Redis
             log.warning("message dropped", error=repr(error))
-            self._recover_slots()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        # ARQ's own would wait for free slots, and go on to start all of its list when it is time to stop.
-        for job_id in job_ids:
-            if not self.allow_pick_jobs or self.job_counter >= self.max_jobs:
-                return
-            await super().start_jobs([job_id])
+        """Take as many messages off the queue as there are free slots, and start their jobs.
 
-    def run_job(self, job_id: str, score: int) -> Coroutine[Any, Any, None]:
-        self._running += 1
-        return super().run_job(job_id, score)
+        ARQ's own leaves a message there until its job has ended, marked as begun for an hour: those of killed workers
+        would stay at the head of the queue, and a hundred of them hide every other from the poll. The ledger needs no
+        such memory, because it decides who runs a job.
+        """
+        free = self.max_jobs - self.job_counter if self.allow_pick_jobs else 0
+        self._more = len(job_ids) > free
+        wanted = len(job_ids[:free])
+        # Not necessarily those that the poll has seen: rivals take of the same queue. Who gets a message has it alone.
+        for member, _ in await self.pool.zpopmin(self.queue_name, wanted) if wanted else ():
+            job_id = member.decode(errors="replace")
+            await self.sem.acquire()
+            self.job_counter += 1
+            self.tasks[job_id] = task = self.loop.create_task(self.run_job(job_id, timestamp_ms()))
+            task.add_done_callback(lambda _: self._release_sem_dec_counter_on_complete())
 
     def _release_sem_dec_counter_on_complete(self) -> None:
-        self._running -= 1
         super()._release_sem_dec_counter_on_complete()
-
-    def _recover_slots(self) -> None:
-        # ARQ takes a slot before it asks Redis; a connection that breaks between the two leaks it.
-        while self.job_counter > self._running:
-            self.job_counter -= 1
-            self.sem.release()
+        if self._more and 2 * self.job_counter <= self.max_jobs:
+            self._look.set()
 
     async def drain(self, seconds: float) -> None:
         """`main` being over, wait for the jobs under way, then interrupt the rest: they go back to the ledger."""
@@ -98,11 +105,7 @@ class LedgerWorker(Worker):
 
 
 def _make_worker(settings: Settings, arq: ArqRedis, runner: Runner) -> LedgerWorker:
-    async def run_job(context: dict[str, Any], job_id: int) -> None:
-        # ARQ keeps the message until the end. After a kill it would stay at the head of the queue for an hour, and a
-        # hundred such would hide every other from the poll. The ledger needs no such memory.
-        with suppress(*_REDIS_AWAY):
-            await arq.zrem(ARQ_QUEUE, context["job_id"])
+    async def run_job(_: dict[str, Any], job_id: int) -> None:
         await runner.run(job_id)
 
     return LedgerWorker(

@@ -120,6 +120,24 @@ async def test_messages_of_a_killed_worker_do_not_hide_others(
     await ended(worker, running)
 
 
+async def test_messages_that_killed_workers_had_begun_do_not_hide_others(
+    world: World, arq: ArqRedis, relay: Relay
+) -> None:
+    """As many messages as a poll reads, all marked as begun by workers that are gone, do not hold up the next job."""
+    worker = make(world, arq, quick)
+    for number in range(worker.queue_read_limit):
+        await arq.zadd(ARQ_QUEUE, {f"gone-{number}": 1})
+        await arq.set(f"arq:in-progress:gone-{number}", b"1")
+    (job_id,) = await send(world, relay)
+    running = asyncio.create_task(worker.main())
+
+    async def done() -> bool:
+        return bool(await world.scalar("SELECT status = 'succeeded' FROM jobs WHERE id = :id", id=job_id))
+
+    await eventually(done)
+    await ended(worker, running)
+
+
 async def test_a_stopped_worker_finishes_what_runs_and_takes_no_more(world: World, arq: ArqRedis, relay: Relay) -> None:
     """With thirty jobs queued and three slots, a stop lets the three end and leaves the others uncounted."""
     release = asyncio.Event()
