@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,11 +16,12 @@ from app.core.database import granted_connections, is_unavailable
 from app.core.hosts import Cors, TrustedHosts
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
-from app.core.middleware import SILENT_PATHS, EdgeMiddleware
+from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
 from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
-from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, problems, users
+from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, photos, problems, users
 from app.routers.route import BASE_PATH
+from app.routers.uploads import ENVELOPE
 from app.services.container import Container, build
 
 log = get_logger(__name__)
@@ -77,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
     )
     app.state.settings = settings
-    for module in (auth, users, doctors, appointments, jobs):
+    for module in (auth, users, doctors, photos, appointments, jobs):
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -110,7 +112,11 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         EdgeMiddleware,
         on_error=problems.unexpected,
-        body_limit=settings.api.body_limit,
-        body_timeout=settings.api.body_timeout,
+        body=BodyLimit(settings.api.body_limit, settings.api.body_timeout),
+        uploads={
+            re.compile(rf"PUT .*{BASE_PATH}/doctors/[0-9]+/photo"): BodyLimit(
+                settings.photos.upload_limit + ENVELOPE, settings.photos.upload_timeout
+            )
+        },
         hsts=settings.production,
     )

@@ -51,6 +51,8 @@ ONLY_IN: Mapping[str, str] = {
     "httpx": "integrations",
     "jinja2": "emails",
     "reportlab": "services",
+    "PIL": "services",
+    "xlsxwriter": "services",
 }
 # All SQL is in crud. What the others may know of SQLAlchemy are its errors and the savepoint that they hold.
 SQL_LAYERS = frozenset({"crud", "models"})

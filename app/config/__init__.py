@@ -5,6 +5,7 @@ from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings
+from app.config.photos import PhotoSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
 from app.config.telemetry import TelemetrySettings
@@ -24,6 +25,7 @@ __all__ = [
     "MailSettings",
     "MarketplaceSettings",
     "PaymentsSettings",
+    "PhotoSettings",
     "RedisSettings",
     "Settings",
     "StorageSettings",

@@ -23,6 +23,7 @@ from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings
+from app.config.photos import PhotoSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.telemetry import TelemetrySettings
 
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     payments: PaymentsSettings = PaymentsSettings()
     marketplace: MarketplaceSettings = MarketplaceSettings()
+    photos: PhotoSettings = PhotoSettings()
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()

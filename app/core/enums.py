@@ -16,6 +16,12 @@ class AppointmentStatus(StrEnum):
     NO_SHOW = "no_show"
 
 
+class PhotoSize(StrEnum):
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
 class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 

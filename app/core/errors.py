@@ -74,6 +74,11 @@ class Invalid(DomainError):
         self.errors = [{"loc": list(loc), "msg": msg, "type": kind}]
 
 
+class UnsupportedImage(DomainError):
+    code = "unsupported_image"
+    message = "The file is not a JPEG, PNG or WebP image."
+
+
 class OutsideHours(DomainError):
     code = "outside_hours"
     message = "The doctor has no bookable slot that starts at this time."

@@ -7,7 +7,8 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
@@ -40,14 +41,33 @@ _LINGER_SECONDS = 2.0
 OnError = Callable[[Request, Exception], Awaitable[Response]]
 
 
-class EdgeMiddleware:
-    """`on_error` turns an exception that nobody handled into an answer; never one after the answer has begun."""
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """The bytes that a body may have, and the seconds that it may take."""
 
-    def __init__(self, app: ASGIApp, *, on_error: OnError, body_limit: int, body_timeout: float, hsts: bool) -> None:
+    size: int
+    seconds: float
+
+
+class EdgeMiddleware:
+    """`on_error` turns an exception that nobody handled into an answer; never one after the answer has begun.
+
+    `uploads` are the requests, as `METHOD path`, whose bodies have limits of their own.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        on_error: OnError,
+        body: BodyLimit,
+        uploads: Mapping[re.Pattern[str], BodyLimit],
+        hsts: bool,
+    ) -> None:
         self.app = app
         self._on_error = on_error
-        self._body_limit = body_limit
-        self._body_timeout = body_timeout
+        self._body_limit = body
+        self._uploads = uploads
         self._headers = list((_HEADERS | (_HSTS if hsts else {})).items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +122,9 @@ class EdgeMiddleware:
         if not headers:
             return None
         announced = next((int(value) for name, value in headers if name == b"content-length" and value.isdigit()), 0)
-        return _Body(receive, announced=announced, limit=self._body_limit, timeout=self._body_timeout)
+        request = f"{scope['method']} {scope['path']}"
+        limit = next((one for form, one in self._uploads.items() if form.fullmatch(request)), self._body_limit)
+        return _Body(receive, announced=announced, limit=limit)
 
 
 class BodyRefused(HTTPException):
@@ -116,11 +138,11 @@ class BodyRefused(HTTPException):
 class _Body:
     """`receive`, refusing a body that is too long or too slow; what was announced is refused before it is read."""
 
-    def __init__(self, receive: Receive, *, announced: int, limit: int, timeout: float) -> None:
+    def __init__(self, receive: Receive, *, announced: int, limit: BodyLimit) -> None:
         self._receive = receive
         self._announced = announced
-        self._limit = limit
-        self._timeout = timeout
+        self._limit = limit.size
+        self._timeout = limit.seconds
         self._deadline: float | None = None
         self._received = 0
         self._done = False

@@ -14,6 +14,7 @@ from app.services.auth import AuthService
 from app.services.container import Container
 from app.services.doctors import DoctorService
 from app.services.jobs import JobService
+from app.services.photos import PhotoService
 from app.services.reports import ReportService
 from app.services.users import UserService
 
@@ -62,6 +63,10 @@ async def get_reports(request: Request) -> ReportService:
     return container_of(request).reports
 
 
+async def get_photos(request: Request) -> PhotoService:
+    return container_of(request).photos
+
+
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 Auth = Annotated[AuthService, Depends(get_auth)]
@@ -70,3 +75,4 @@ Doctors = Annotated[DoctorService, Depends(get_doctors)]
 Appointments = Annotated[AppointmentService, Depends(get_appointments)]
 Jobs = Annotated[JobService, Depends(get_jobs)]
 Reports = Annotated[ReportService, Depends(get_reports)]
+Photos = Annotated[PhotoService, Depends(get_photos)]

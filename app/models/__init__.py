@@ -5,6 +5,7 @@ from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
 from app.models.job import Job
+from app.models.temporary_object import TemporaryObject
 from app.models.user import User
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Job",
     "OneTimeToken",
     "RefreshToken",
+    "TemporaryObject",
     "TimeOff",
     "User",
 ]

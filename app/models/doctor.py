@@ -27,6 +27,9 @@ class Doctor(WithId, Created, SoftDeleted, Versioned, Base):
     slot_minutes: Mapped[int] = mapped_column(server_default="30", default=30)
     is_active: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
     hours: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'::jsonb"), default=list)
+    # `id/version`, the folder that it is stored in; and the job of an upload that is to replace it.
+    photo: Mapped[str | None] = mapped_column(Text)
+    photo_job_id: Mapped[int | None]
 
 
 class TimeOff(WithId, Created, Base):

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from app.core.enums import PhotoSize
 from app.core.listing import EQUALITY, TEXT, Filterable, Listing
 from app.schemas.base import Day, Flag, Id, In, IsNumber, LongText, Out, ShortText, Timestamp, unset
 
@@ -55,9 +56,21 @@ WeeklyHours = Annotated[list[WorkingHours], Field(max_length=MAX_HOURS_ROWS), Af
 
 
 class Photo(Out):
+    """References to where the photo is served, in WebP."""
+
     small: str
     medium: str
     large: str
+
+
+def photo_urls(photo: str) -> dict[str, str]:
+    """Where each size of a doctor's `id/version` is served."""
+    doctor_id, _, version = photo.partition("/")
+    return {size.value: f"/api/v1/doctors/{doctor_id}/photo/{size.value}?v={version}" for size in PhotoSize}
+
+
+def _served(photo: object) -> object:
+    return photo_urls(photo) if isinstance(photo, str) else photo
 
 
 class DoctorRead(Out):
@@ -66,7 +79,7 @@ class DoctorRead(Out):
     specialty: str
     slot_minutes: int
     is_active: bool
-    photo: Photo | None = None
+    photo: Annotated[Photo | None, BeforeValidator(_served)] = None
     hours: list[WorkingHours]
     created_at: datetime
 

@@ -21,6 +21,8 @@ from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
 from app.services.jobs import JobService
 from app.services.mails import MailService
+from app.services.objects import ObjectService
+from app.services.photos import PhotoService
 from app.services.reports import ReportService
 from app.services.users import UserService
 
@@ -41,6 +43,8 @@ class Container:
     jobs: JobService
     mails: MailService
     reports: ReportService
+    objects: ObjectService
+    photos: PhotoService
 
     async def close(self) -> None:
         self.hasher.close()
@@ -70,6 +74,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.workers)
     storage = LocalStorage(settings.storage.directory)
+    objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)
     zone = settings.clinic.zone
     failures = FailureLimit(
@@ -103,4 +108,6 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         jobs=JobService(storage),
         mails=MailService(settings, database, mailer, opaque_tokens),
         reports=ReportService(settings.clinic, database, storage),
+        objects=objects,
+        photos=PhotoService(settings.photos, storage, objects),
     )

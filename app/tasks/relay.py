@@ -179,7 +179,8 @@ class Relay:
                 JOBS_OLDEST_SECONDS.labels(queue.value).set(float(age))
 
     async def sweep(self) -> None:
-        """Enqueue the reminders that are due."""
+        """Enqueue the reminders that are due, and clear the storage of what nothing refers to."""
+        await self._container.objects.sweep()
         while not self._stopping.is_set():
             async with self._database.session_scope() as session:
                 if not await self._container.appointments.send_due_reminders(session):

@@ -3,9 +3,14 @@
 from app.services.container import Container
 from app.tasks.attempt import Bodies
 from app.tasks.bodies.mails import mail_bodies
+from app.tasks.bodies.photos import photo_bodies
 from app.tasks.bodies.reports import report_bodies
 
 
 def bodies(container: Container) -> Bodies:
     """Every job of the service, whichever queue it runs on."""
-    return {**mail_bodies(container.mails), **report_bodies(container.reports)}
+    return {
+        **mail_bodies(container.mails),
+        **report_bodies(container.reports),
+        **photo_bodies(container.photos),
+    }
