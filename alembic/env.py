@@ -3,7 +3,7 @@
 import asyncio
 
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import app.models  # noqa: F401 - fills the metadata
 from alembic import context
@@ -12,6 +12,7 @@ from app.core.database import Base, Database
 
 # Any number: one migration at a time, whoever starts it.
 MIGRATION_LOCK = 4_721_001
+WAIT_SECONDS = 60
 
 
 def _run(connection: Connection) -> None:
@@ -26,13 +27,24 @@ def _run(connection: Connection) -> None:
         context.run_migrations()
 
 
+async def _wait_for_rivals(connection: AsyncConnection) -> None:
+    """Hold the lock to the end of the connection.
+
+    It is asked for again and again, not waited for: a statement that waits holds a snapshot, and CREATE INDEX
+    CONCURRENTLY of the rival would wait for that in turn.
+    """
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            asked = await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+            await connection.commit()
+            if asked.scalar_one():
+                return
+            await asyncio.sleep(0.2)
+
+
 async def _migrate(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
-        # Waits for a rival migration instead of failing on lock_timeout, which guards the tables.
-        await connection.execute(text("SET lock_timeout = '60s'"))
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-        await connection.execute(text("RESET lock_timeout"))
-        await connection.commit()
+        await _wait_for_rivals(connection)
         await connection.run_sync(_run)
         await connection.commit()
 
@@ -50,7 +62,12 @@ def run() -> None:
     if connection is not None:
         _run(connection)
     elif context.is_offline_mode():
-        context.configure(url="postgresql+asyncpg://", target_metadata=Base.metadata, literal_binds=True)
+        context.configure(
+            url="postgresql+asyncpg://",
+            target_metadata=Base.metadata,
+            literal_binds=True,
+            transaction_per_migration=True,
+        )
         with context.begin_transaction():
             context.run_migrations()
     else:

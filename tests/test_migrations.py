@@ -61,8 +61,10 @@ async def migrate(engine: AsyncEngine, run: Callable[..., None], revision: str) 
         config.attributes["connection"] = connection
         run(config, revision)
 
-    async with engine.begin() as connection:
+    # No transaction around it: some steps have to run outside of one (CREATE INDEX CONCURRENTLY).
+    async with engine.connect() as connection:
         await connection.run_sync(within)
+        await connection.commit()
 
 
 async def rows(engine: AsyncEngine, sql: str) -> list[tuple[Any, ...]]:
@@ -164,12 +166,18 @@ async def test_a_migration_waits_for_its_rival(scratch: AsyncEngine) -> None:
     """While somebody else migrates, `python -m app migrate` waits without touching anything; then it does its part."""
     async with scratch.connect() as rival:
         await rival.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        await rival.commit()
         with program(scratch, "-m", "app", "migrate") as process:
-            waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            # It has asked for the lock at least once, and the transaction of that is over.
+            waiting = """
+                SELECT 1 FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'frontdesk-migrate' AND query LIKE 'COMMIT%'
+            """
             await eventually(lambda: rows(scratch, waiting), seconds=30)
             assert process.poll() is None
             assert await rows(scratch, SCHEMA) == []
             await rival.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+            await rival.commit()
             output, _ = process.communicate(timeout=60)
             assert process.returncode == 0, output
     assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(head_revision(),)]

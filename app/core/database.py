@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
 from sqlalchemy import (
@@ -290,6 +291,11 @@ async def applied_revision(read: ReadSession) -> str | None:
     """The migration that the database is at."""
     revision: str | None = await read.scalar(select(text("version_num")).select_from(table("alembic_version")))
     return revision
+
+
+def lock_number(name: str) -> int:
+    """The advisory lock of that name."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 async def take_turns(session: WriteSession, key: int) -> None:

@@ -3,19 +3,36 @@
 A job is a row, inserted in the transaction that caused it; what travels through Redis is its id alone (decision 2).
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import ClassVar
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import insert
+from sqlalchemy import insert, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.context import current_cause
 from app.core.database import Base, WriteSession
+from app.core.retries import Retry
 from app.core.wakeup import wake_relay
+
+__all__ = [
+    "LIVE",
+    "UNIQUE_WHILE",
+    "JobDelayed",
+    "JobFailed",
+    "JobMessage",
+    "JobStatus",
+    "Priority",
+    "Progress",
+    "Queue",
+    "ReportProgress",
+    "Retry",
+    "enqueue",
+    "enqueue_many",
+]
 
 
 class Queue(StrEnum):
@@ -33,18 +50,17 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often and how far apart a job is tried; delays in seconds, doubled each time, of which half is jitter."""
+LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+UNIQUE_WHILE = "unique_key IS NOT NULL AND status IN ('queued', 'running')"
+UNIQUE_BATCH = 500
 
-    max_attempts: int = 8
-    base: float = 2
-    cap: float = 600
 
-    def delay(self, attempt: int) -> float:
-        """Seconds to wait after failed attempt number `attempt` (1 is the first)."""
-        ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, 60))
-        return ceiling * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+class Priority(IntEnum):
+    """Which of the jobs that are due goes first. It overtakes what waits, never what runs."""
+
+    HIGH = 1
+    NORMAL = 0
+    LOW = -1
 
 
 class JobMessage(BaseModel):
@@ -54,43 +70,123 @@ class JobMessage(BaseModel):
 
     name: ClassVar[str]
     queue: ClassVar[Queue] = Queue.IO
+    priority: ClassVar[Priority] = Priority.NORMAL
     retry: ClassVar[Retry] = Retry()
     timeout: ClassVar[float] = 60
     """Seconds that one attempt may take."""
+    max_running: ClassVar[int | None] = None
+    """How many jobs of this name may run at once, over all workers; None: as many as there are slots."""
+
+    def unique_key(self) -> str | None:
+        """Of the jobs of one name that share a key, at most one is queued or running at any time; None: no such rule.
+
+        A job that runs already may have read what a newer cause has changed since. A key is for work that looks at the
+        whole present state, or that is repeated anyway.
+        """
+        return None
 
 
 class JobFailed(Exception):
     """The job can never succeed: no further attempt is made, and this reason is kept."""
 
 
+class JobDelayed(Exception):
+    """This attempt failed, and the other side said when to come back: in `seconds`, instead of the message's delay."""
+
+    def __init__(self, reason: str, *, seconds: float) -> None:
+        super().__init__(reason)
+        self.seconds = max(0.0, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: `done` of `total` when that is known, and a word for people."""
+
+    done: int
+    total: int | None = None
+    note: str | None = None
+
+
+class ReportProgress(Protocol):
+    """What a body hands to the service that does the work, so that it can say how far it is."""
+
+    async def __call__(self, done: int, total: int | None = None, note: str | None = None) -> None: ...
+
+
 async def enqueue(session: WriteSession, message: JobMessage, *, run_at: datetime | None = None) -> int:
-    """Accept one job in the caller's transaction; returns its id. It never runs if the transaction rolls back."""
+    """Accept one job in the caller's transaction; returns its id. It never runs if the transaction rolls back.
+
+    When a live job has the message's `unique_key` already, nothing is added and that job's id is returned.
+    """
     return (await enqueue_many(session, [message], run_at=run_at))[0]
 
 
 async def enqueue_many(
     session: WriteSession, messages: Sequence[JobMessage], *, run_at: datetime | None = None
 ) -> list[int]:
-    """Accept several jobs in one statement; returns their ids in the order of `messages`."""
+    """Accept several jobs at once; returns their ids in the order of `messages`, as `enqueue` does."""
     if not messages:
         return []
-    cause = current_cause()
-    rows = [
-        {
-            "name": message.name,
-            "queue": message.queue,
-            "payload": message.model_dump(mode="json"),
-            "max_attempts": message.retry.max_attempts,
-            "created_by": cause.user_id,
-            "request_id": cause.request_id,
-            "traceparent": cause.traceparent,
-        }
-        | ({"run_at": run_at} if run_at else {})
-        for message in messages
-    ]
-    jobs = Base.metadata.tables["jobs"]
-    statement = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=len(rows) > 1)
-    ids = (await session.execute(statement, rows)).scalars().all()
+    rows = [_row(message, run_at) for message in messages]
+    if all(row["unique_key"] is None for row in rows):
+        ids = await _insert(session, rows)
+    else:
+        plain = iter(await _insert(session, [row for row in rows if row["unique_key"] is None]))
+        keyed = await _insert_unique(session, {_pair(row): row for row in rows if row["unique_key"] is not None})
+        ids = [keyed[_pair(row)] if row["unique_key"] is not None else next(plain) for row in rows]
     if run_at is None:
         session.after_commit(wake_relay)
-    return list(ids)
+    return ids
+
+
+def _row(message: JobMessage, run_at: datetime | None) -> dict[str, Any]:
+    cause = current_cause()
+    row = {
+        "name": message.name,
+        "queue": message.queue,
+        "priority": message.priority,
+        "unique_key": message.unique_key(),
+        "payload": message.model_dump(mode="json"),
+        "max_attempts": message.retry.max_attempts,
+        "created_by": cause.user_id,
+        "request_id": cause.request_id,
+        "traceparent": cause.traceparent,
+    }
+    return row | ({"run_at": run_at} if run_at else {})
+
+
+def _pair(row: dict[str, Any]) -> tuple[str, str]:
+    return row["name"], row["unique_key"]
+
+
+async def _insert(session: WriteSession, rows: Sequence[dict[str, Any]]) -> list[int]:
+    if not rows:
+        return []
+    jobs = Base.metadata.tables["jobs"]
+    statement = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=len(rows) > 1)
+    return list((await session.execute(statement, rows)).scalars().all())
+
+
+async def _insert_unique(
+    session: WriteSession, rows: dict[tuple[str, str], dict[str, Any]]
+) -> dict[tuple[str, str], int]:
+    """Insert what has no live twin, and find the twins of the others; ids by name and key.
+
+    A twin may end between the two statements: then the insertion is tried again.
+    """
+    jobs = Base.metadata.tables["jobs"]
+    pair = tuple_(jobs.c.name, jobs.c.unique_key)
+    ids: dict[tuple[str, str], int] = {}
+    # In one order for all, so that two transactions never wait for each other's keys.
+    while missing := sorted(rows.keys() - ids.keys())[:UNIQUE_BATCH]:
+        added = (
+            upsert(jobs)
+            .values([rows[one] for one in missing])
+            .on_conflict_do_nothing(index_elements=["name", "unique_key"], index_where=text(UNIQUE_WHILE))
+            .returning(jobs.c.name, jobs.c.unique_key, jobs.c.id)
+        )
+        twins = select(jobs.c.name, jobs.c.unique_key, jobs.c.id).where(pair.in_(missing), jobs.c.status.in_(LIVE))
+        for statement in (added, twins):
+            for name, key, job_id in (await session.execute(statement)).all():
+                ids[name, key] = job_id
+    return ids

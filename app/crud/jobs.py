@@ -3,23 +3,29 @@
 queued -> running -> succeeded | queued (retry) | failed. Whoever does not get the row drops the message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Update, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Update, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from app.core.database import AnyRow, ReadSession, WriteSession
-from app.core.jobs import JobStatus
+from app.core.database import AnyRow, ReadSession, WriteSession, lock_number, take_turns
+from app.core.jobs import LIVE, JobStatus, Progress
 from app.crud.base import CRUDBase, Where
 from app.models import Job
 
-_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
+_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "version": Job.version + 1}
 
 
 def _seconds(value: float) -> Any:
     return literal(f"{value} seconds").cast(INTERVAL)
+
+
+def _progress(progress: Progress | None) -> dict[str, Any]:
+    if progress is None:
+        return {}
+    return {"progress_done": progress.done, "progress_total": progress.total, "progress_note": progress.note}
 
 
 def _held(job_id: int, lease: UUID) -> Update:
@@ -46,6 +52,7 @@ class JobCRUD(CRUDBase[Job]):
                 lease_token=uuid4(),
                 lease_expires_at=func.now() + _seconds(lease_seconds),
                 started_at=func.now(),
+                version=Job.version + 1,
             )
             .returning(*Job.__table__.c)
         )
@@ -56,15 +63,22 @@ class JobCRUD(CRUDBase[Job]):
         statement = _held(job_id, lease).values(lease_expires_at=func.now() + _seconds(lease_seconds))
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
-    async def report_progress(
-        self, session: WriteSession, job_id: int, lease: UUID, *, done: int, total: int | None, note: str | None
-    ) -> None:
-        await session.execute(_held(job_id, lease).values(progress_done=done, progress_total=total, progress_note=note))
+    async def report_progress(self, session: WriteSession, job_id: int, lease: UUID, progress: Progress) -> bool:
+        """Note how far the attempt is; False when the lease is lost."""
+        statement = _held(job_id, lease).values(**_progress(progress), version=Job.version + 1)
+        return (await session.execute(statement.returning(Job.id))).first() is not None
 
-    async def succeed(self, session: WriteSession, job_id: int, lease: UUID, *, result: Any) -> bool:
+    async def succeed(
+        self, session: WriteSession, job_id: int, lease: UUID, *, result: Any, progress: Progress | None = None
+    ) -> bool:
         """Complete the attempt, fenced by its lease token; False when a later attempt owns the job."""
         statement = _held(job_id, lease).values(
-            status=JobStatus.SUCCEEDED, result=result, error=None, finished_at=func.now(), **_RELEASED
+            status=JobStatus.SUCCEEDED,
+            result=result,
+            error=None,
+            finished_at=func.now(),
+            **_progress(progress),
+            **_RELEASED,
         )
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
@@ -82,6 +96,7 @@ class JobCRUD(CRUDBase[Job]):
         delay: float,
         final: bool,
         traceparent: str | None = None,
+        progress: Progress | None = None,
     ) -> JobStatus | None:
         """Give the job back for another attempt after `delay` seconds, or bury it; None: the lease was lost."""
         dead = or_(literal(final), Job.attempt >= Job.max_attempts)
@@ -92,16 +107,28 @@ class JobCRUD(CRUDBase[Job]):
             published_at=None,
             error=error,
             attempt_traceparent=traceparent,
+            **_progress(progress),
             **_RELEASED,
         )
         row = (await session.execute(statement.returning(Job.status))).first()
         return row[0] if row else None
 
-    async def release(self, session: WriteSession, job_id: int, lease: UUID) -> None:
+    async def is_within(self, session: WriteSession, name: str, *, limit: int) -> bool:
+        """Whether no more than `limit` jobs of this name run, the one that this transaction has claimed among them."""
+        # Claims of this name take turns from here to their commit, so that each counts all that came before.
+        await take_turns(session, lock_number(f"jobs/{name}"))
+        running = select(func.count()).where(Job.name == name, Job.status == JobStatus.RUNNING)
+        return int((await session.execute(running)).scalar_one()) <= limit
+
+    async def release(self, session: WriteSession, job_id: int, lease: UUID, *, delay: float = 0) -> None:
         """Give an attempt back that was interrupted from outside; it does not count."""
         await session.execute(
             _held(job_id, lease).values(
-                status=JobStatus.QUEUED, attempt=Job.attempt - 1, published_at=None, run_at=func.now(), **_RELEASED
+                status=JobStatus.QUEUED,
+                attempt=Job.attempt - 1,
+                published_at=None,
+                run_at=func.now() + _seconds(delay),
+                **_RELEASED,
             )
         )
 
@@ -128,15 +155,31 @@ class JobCRUD(CRUDBase[Job]):
         )
         return (await session.execute(statement)).all()
 
-    async def take_unpublished(self, session: WriteSession, *, limit: int) -> Sequence[AnyRow]:
-        """Mark due jobs as published and give (id, name, queue, publications, traceparent).
+    async def take_unpublished(
+        self, session: WriteSession, *, limit: int, caps: Mapping[str, int] | None = None
+    ) -> Sequence[AnyRow]:
+        """Mark due jobs as published and give what a message needs; rival relays never get the same ones.
 
-        Rival relays never get the same ones.
+        Of the names in `caps` no more are given than may run beside those that run or wait in a queue already. That
+        keeps crowds out of the queues; what may run at once is decided by the claim.
         """
+        if not caps:
+            return await self._take(session, limit)
+        taken = list(await self._take(session, limit, Job.name.not_in(caps)))
+        under_way = or_(Job.status == JobStatus.RUNNING, Job.published_at.is_not(None))
+        counted = select(Job.name, func.count()).where(Job.name.in_(caps), Job.status.in_(LIVE), under_way)
+        rows = (await session.execute(counted.group_by(Job.name))).all()
+        present: dict[str, int] = {row[0]: row[1] for row in rows}
+        for name, cap in caps.items():
+            if (room := cap - present.get(name, 0)) > 0:
+                taken += await self._take(session, room, Job.name == name)
+        return taken
+
+    async def _take(self, session: WriteSession, limit: int, *where: ColumnElement[bool]) -> Sequence[AnyRow]:
         due = (
             select(Job.id)
-            .where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now())
-            .order_by(Job.run_at, Job.id)
+            .where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now(), *where)
+            .order_by(Job.priority.desc(), Job.run_at, Job.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
@@ -144,7 +187,7 @@ class JobCRUD(CRUDBase[Job]):
             update(Job)
             .where(Job.id.in_(due))
             .values(published_at=func.now(), publications=Job.publications + 1)
-            .returning(Job.id, Job.name, Job.queue, Job.publications, Job.traceparent)
+            .returning(Job.id, Job.name, Job.queue, Job.priority, Job.publications, Job.traceparent)
         )
         return (await session.execute(statement)).all()
 

@@ -5,6 +5,7 @@ from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
 from app.models.job import Job
+from app.models.schedule import ScheduleState
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
 
@@ -16,6 +17,7 @@ __all__ = [
     "Job",
     "OneTimeToken",
     "RefreshToken",
+    "ScheduleState",
     "TemporaryObject",
     "TimeOff",
     "User",

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.database import Base
-from app.core.jobs import JobStatus, Queue
+from app.core.jobs import UNIQUE_WHILE, JobStatus, Queue
 from app.models.base import Created, WithId, enum_column, one_of
 
 
@@ -25,17 +25,27 @@ class Job(WithId, Created, Base):
         CheckConstraint(one_of("queue", Queue), name="queue"),
         CheckConstraint("(status = 'running') = (lease_token IS NOT NULL)", name="lease"),
         Index(
-            "ix_jobs_unpublished", "run_at", "id", postgresql_where=text("status = 'queued' AND published_at IS NULL")
+            "ix_jobs_due",
+            text("priority DESC"),
+            "run_at",
+            "id",
+            postgresql_where=text("status = 'queued' AND published_at IS NULL"),
         ),
         Index(
             "ix_jobs_published", "published_at", postgresql_where=text("status = 'queued' AND published_at IS NOT NULL")
         ),
         Index("ix_jobs_leased", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        Index("uq_jobs_unique_key", "name", "unique_key", unique=True, postgresql_where=text(UNIQUE_WHILE)),
+        # What an admin looks for: the rest of the table, by far the most of it, has succeeded.
+        Index("ix_jobs_not_succeeded", "status", "id", postgresql_where=text("status <> 'succeeded'")),
+        Index(None, "name", "id"),
         Index(None, "created_by", "id"),
     )
 
     name: Mapped[str] = mapped_column(Text)
     queue: Mapped[Queue] = mapped_column(enum_column(Queue))
+    priority: Mapped[int] = mapped_column(server_default="0")
+    unique_key: Mapped[str | None] = mapped_column(Text)
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     status: Mapped[JobStatus] = mapped_column(enum_column(JobStatus), server_default=JobStatus.QUEUED.value)
     attempt: Mapped[int] = mapped_column(server_default="0")
@@ -52,6 +62,8 @@ class Job(WithId, Created, Base):
     progress_note: Mapped[str | None] = mapped_column(Text)
     result: Mapped[Any | None] = mapped_column(JSONB)
     error: Mapped[str | None] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(server_default="1")
+    """Raised by every change that an onlooker may see; orders the events of one job."""
     created_by: Mapped[int | None]
     request_id: Mapped[str | None] = mapped_column(Text)
     traceparent: Mapped[str | None] = mapped_column(Text)

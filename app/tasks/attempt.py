@@ -15,22 +15,22 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 from app.config import JobSettings
 from app.core.context import Cause, bound, current_cause
 from app.core.database import AnyRow, Database, WriteSession, is_retryable, is_unavailable, sqlstate
-from app.core.jobs import JobFailed, JobMessage, JobStatus
+from app.core.jobs import JobDelayed, JobFailed, JobMessage, JobStatus, Progress
 from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
 from app.core.redaction import redact_text
+from app.core.wakeup import wake_relay
 from app.crud.jobs import jobs
 from app.tasks.cancellation import cancel
+from app.tasks.progress import LeaseLost, ProgressLine
 from app.tasks.spans import attempt_span, failed_attempt
 
 log = get_logger(__name__)
 MAX_ERROR = 2000
 CANCEL_SECONDS = 5
+CROWDED_SECONDS = 2.0
+"""How long a job stands back that would be one too many of its name."""
 T = TypeVar("T")
-
-
-class LeaseLost(Exception):
-    """Another attempt owns the job now: what this one would still write is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,28 @@ class Attempt:
     lease: UUID
     number: int
     accepted_at: datetime
+    line: ProgressLine
 
     @property
     def job_key(self) -> str:
         """Names the job for good: the same over its attempts, and not given again by a database that starts anew."""
         return f"job-{self.job_id}.{int(self.accepted_at.timestamp())}"
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for this attempt any more: its job was cancelled, taken over, or took too long."""
+        return self.line.over
+
+    async def progress(self, done: int, total: int | None = None, note: str | None = None) -> None:
+        """Say how far the work is; as often as you like, it is written twice a second at most, and at the end.
+
+        LeaseLost, which is not for the body to catch, when the attempt is over.
+        """
+        await self.line.report(Progress(done, total, note))
+
+    def progress_from_thread(self, done: int, total: int | None = None, note: str | None = None) -> None:
+        """The same, from a thread that computes. It never waits; its LeaseLost is what ends a computation early."""
+        self.line.report_from_thread(Progress(done, total, note))
 
 
 def describe(error: Exception) -> str:
@@ -101,16 +118,23 @@ class Runner:
 
     async def _claim(self, job_id: int) -> AnyRow | None:
         async with self._database.session_scope() as session:
-            return await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+            job = await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+            limit = self._bodies[job.name][0].max_running if job else None
+            if job is None or limit is None or await jobs.is_within(session, job.name, limit=limit):
+                return job
+            log.debug("as many as may run at once are running", job_id=job_id, job=job.name)
+            await jobs.release(session, job.id, job.lease_token, delay=CROWDED_SECONDS)
+            return None
 
     async def _attempt(self, job: AnyRow) -> JobStatus | None:
         started, started_ns = time.perf_counter(), time.time_ns()
         message_type, body = self._bodies[job.name]
-        attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at)
+        attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at, self._line(job))
         try:
             message = message_type.model_validate(job.payload)
             result = await self._with_lease(attempt, body(message, attempt), seconds=message_type.timeout)
-            await self._recorded(lambda: self._succeed(attempt, result))
+            last = attempt.line.take()
+            await self._recorded(lambda: self._succeed(attempt, result, last))
             outcome = JobStatus.SUCCEEDED
         except LeaseLost:
             log.warning("lease lost, the outcome is dropped")
@@ -121,11 +145,20 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
             failed_attempt(job, error, started_ns=started_ns)
             outcome = await self._failed(attempt, message_type, error)
+        if message_type.max_running is not None:
+            wake_relay()
         seconds = time.perf_counter() - started
         JOBS.labels(job.name, outcome.value if outcome else "lost").inc()
         JOB_SECONDS.labels(job.name).observe(seconds)
         log.info("job", outcome=outcome.value if outcome else "lost", duration_ms=round(seconds * 1000, 1))
         return outcome
+
+    def _line(self, job: AnyRow) -> ProgressLine:
+        async def write(progress: Progress) -> bool:
+            async with self._database.session_scope() as session:
+                return await jobs.report_progress(session, job.id, job.lease_token, progress)
+
+        return ProgressLine(write)
 
     async def _with_lease(self, attempt: Attempt, work: Awaitable[Any], *, seconds: float) -> Any:
         """The body's result; LeaseLost as soon as the lease is known to be lost, TimeoutError after `seconds`."""
@@ -142,6 +175,7 @@ class Runner:
                 raise LeaseLost
             raise TimeoutError(f"took longer than {seconds:g} s")
         finally:
+            attempt.line.over = True
             if await cancel(task, heart, within=CANCEL_SECONDS):
                 log.error("the body does not end, though it was cancelled")
 
@@ -153,8 +187,8 @@ class Runner:
             asked = time.monotonic()
             left = self._settings.lease - (asked - renewed)
             try:
-                async with asyncio.timeout(left), self._database.session_scope() as session:
-                    held = await jobs.renew(session, attempt.job_id, attempt.lease, lease_seconds=self._settings.lease)
+                async with asyncio.timeout(left):
+                    held = await self._renew(attempt)
             except Exception as error:
                 if not is_unavailable(error):
                     raise
@@ -164,10 +198,17 @@ class Runner:
                 return
             renewed = asked
 
-    async def _succeed(self, attempt: Attempt, result: Any) -> None:
+    async def _renew(self, attempt: Attempt) -> bool:
+        async with self._database.session_scope() as session:
+            progress = attempt.line.take()
+            if progress and not await jobs.report_progress(session, attempt.job_id, attempt.lease, progress):
+                return False
+            return await jobs.renew(session, attempt.job_id, attempt.lease, lease_seconds=self._settings.lease)
+
+    async def _succeed(self, attempt: Attempt, result: Any, progress: Progress | None) -> None:
         async with self._database.session_scope() as session:
             said = None if isinstance(result, Effect) else result
-            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=said):
+            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=said, progress=progress):
                 raise LeaseLost
             if isinstance(result, Effect):
                 await jobs.note_result(session, attempt.job_id, result=await result.write(session))
@@ -175,6 +216,8 @@ class Runner:
     async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
         reason = describe(error)
         final = isinstance(error, JobFailed)
+        delay = error.seconds if isinstance(error, JobDelayed) else message_type.retry.delay(attempt.number)
+        last = attempt.line.take()
         log.warning("attempt failed", error=reason, exc_info=None if final else error)
 
         async def record() -> JobStatus | None:
@@ -184,9 +227,10 @@ class Runner:
                     attempt.job_id,
                     attempt.lease,
                     error=reason,
-                    delay=message_type.retry.delay(attempt.number),
+                    delay=delay,
                     final=final,
                     traceparent=current_cause().traceparent,
+                    progress=last,
                 )
 
         return await self._recorded(record)

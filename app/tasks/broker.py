@@ -1,22 +1,41 @@
 """How messages travel: the names of the queues, and the clients of both engines. JSON only, never pickle."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from arq import ArqRedis
 from celery import Celery
 
 from app.config import Settings
+from app.core.jobs import Priority
 from app.core.redis import make_pool
 
 ARQ_QUEUE = "frontdesk:io"
 CELERY_QUEUE = "frontdesk-cpu"
 TASK = "run_job"
 MESSAGE_LIFETIME_MS = 24 * 3600 * 1000
+PRIORITY_STEP = timedelta(days=1)
+# Redis has a list for each step and looks into the lowest first; RabbitMQ takes the highest number first.
+ON_REDIS = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
+CELERY_LIST = f"{CELERY_QUEUE}\x06\x16{ON_REDIS[Priority.NORMAL]}"
+"""Where kombu keeps messages of normal priority in Redis."""
+ON_RABBITMQ = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
 
 
 def _dump(value: dict[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
+
+
+def arq_order(priority: int) -> dict[str, Any]:
+    """Where in ARQ's queue a message stands: it is ordered by time, so a priority is a day's seniority."""
+    since = datetime.now(UTC) - PRIORITY_STEP * (Priority(priority) - Priority.LOW)
+    return {"_defer_until": since, "_expires": MESSAGE_LIFETIME_MS / 1000}
+
+
+def celery_priority(app: Celery, priority: int) -> int:
+    """The number by which Celery's broker knows the priority."""
+    return (ON_RABBITMQ if str(app.conf.broker_url).startswith("amqp") else ON_REDIS)[Priority(priority)]
 
 
 def make_arq(settings: Settings) -> ArqRedis:
@@ -36,6 +55,7 @@ def make_celery(settings: Settings) -> Celery:
     app = Celery("frontdesk", broker=url)
     app.conf.update(
         task_default_queue=CELERY_QUEUE,
+        task_queue_max_priority=10,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -51,6 +71,7 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
+            "priority_steps": sorted(ON_REDIS.values()),
             "socket_timeout": 5,
             "socket_connect_timeout": settings.redis.timeout,
             "retry_on_timeout": True,

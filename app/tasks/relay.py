@@ -19,7 +19,8 @@ from app.core.wakeup import CHANNEL
 from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.crud.jobs import jobs
 from app.services.container import Container
-from app.tasks.broker import TASK
+from app.tasks.bodies import bodies
+from app.tasks.broker import TASK, arq_order, celery_priority
 from app.tasks.cancellation import came, cancel
 from app.tasks.spans import publishing_spans
 
@@ -38,6 +39,7 @@ class Relay:
         self._settings = container.settings.jobs
         self._arq = arq
         self._celery = celery
+        self._caps = {kind.name: kind.max_running for kind in bodies(container) if kind.max_running is not None}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._epoch: bytes | None = None
@@ -90,7 +92,7 @@ class Relay:
         await self._notice_lost_queues()
         while not self._stopping.is_set():
             async with self._database.session_scope() as session:
-                batch = await jobs.take_unpublished(session, limit=BATCH)
+                batch = await jobs.take_unpublished(session, limit=BATCH, caps=self._caps)
             if not batch:
                 return
             refused = await self._send(batch)
@@ -124,21 +126,29 @@ class Relay:
             await asyncio.gather(
                 *(
                     # A new publication is a new message: ARQ would ignore a known id.
-                    self._arq.enqueue_job(TASK, row.id, _job_id=f"{row.id}-{row.publications}")
+                    self._arq.enqueue_job(
+                        TASK, row.id, _job_id=f"{row.id}-{row.publications}", **arq_order(row.priority)
+                    )
                     for row in rows[start : start + 20]
                 )
             )
 
     async def _send_cpu(self, rows: Sequence[AnyRow]) -> None:
         if rows:
-            await asyncio.to_thread(self._send_cpu_blocking, [row.id for row in rows])
+            await asyncio.to_thread(self._send_cpu_blocking, rows)
 
-    def _send_cpu_blocking(self, ids: Sequence[int]) -> None:
+    def _send_cpu_blocking(self, rows: Sequence[AnyRow]) -> None:
         with self._celery.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=self._container.settings.redis.timeout)
             producer = self._celery.amqp.Producer(connection)
-            for job_id in ids:
-                self._celery.send_task(TASK, args=[job_id], producer=producer, ignore_result=True)
+            for row in rows:
+                self._celery.send_task(
+                    TASK,
+                    args=[row.id],
+                    producer=producer,
+                    ignore_result=True,
+                    priority=celery_priority(self._celery, row.priority),
+                )
 
     async def _notice_lost_queues(self) -> None:
         """A mark that is gone from Redis means that the queues are gone too: publish everything again at once."""

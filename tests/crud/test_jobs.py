@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from app.core.context import Cause, bound
 from app.core.database import AnyRow
-from app.core.jobs import JobMessage, JobStatus, Queue, Retry, enqueue, enqueue_many
+from app.core.jobs import JobMessage, JobStatus, Progress, Queue, Retry, enqueue, enqueue_many
 from app.core.wakeup import use_waker
 from app.crud.jobs import jobs
 from tests.support import World
@@ -141,7 +141,7 @@ async def test_success_under_a_stale_lease_changes_nothing(world: World) -> None
             lost = await jobs.retry_or_bury(session, first.id, stale, error="late", delay=0, final=True)
             assert lost is None
             await jobs.release(session, first.id, stale)
-            await jobs.report_progress(session, first.id, stale, done=1, total=2, note="late")
+            assert not await jobs.report_progress(session, first.id, stale, Progress(1, 2, "late"))
     assert await row(world, first.id) == before
     async with world.database.session_scope() as session:
         assert await jobs.succeed(session, first.id, second.lease_token, result={"by": "the second"})

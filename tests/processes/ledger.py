@@ -15,7 +15,7 @@ from app.models import Appointment
 from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail
 from app.schemas.messages.reports import DrawUtilisationReport
 from app.schemas.reports import ReportFormat
-from app.tasks.broker import CELERY_QUEUE
+from app.tasks.broker import CELERY_LIST
 from tests.support import World, eventually
 
 
@@ -54,7 +54,7 @@ class Ledger:
     async def left_in_celerys_queue(self) -> int:
         """How many messages Celery has not taken yet."""
         redis: Redis = Redis.from_url(self._redis_url)
-        number = await cast("Awaitable[int]", redis.llen(CELERY_QUEUE))
+        number = await cast("Awaitable[int]", redis.llen(CELERY_LIST))
         await redis.aclose()
         return number
 

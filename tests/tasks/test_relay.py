@@ -16,7 +16,7 @@ from app.core.jobs import JobMessage, Queue, enqueue_many
 from app.core.redis import make_redis
 from app.core.wakeup import CHANNEL, RedisWaker
 from app.services.container import Container
-from app.tasks.broker import ARQ_QUEUE, CELERY_QUEUE, make_arq, make_celery
+from app.tasks.broker import ARQ_QUEUE, CELERY_LIST, make_arq, make_celery
 from app.tasks.relay import Relay
 from tests.support import World, eventually
 
@@ -44,7 +44,7 @@ async def io_messages(container: Container) -> list[int]:
 async def cpu_messages(container: Container) -> list[int]:
     """The ids of the jobs in Celery's queue."""
     found = [
-        json.loads(raw) for raw in await cast("Awaitable[list[bytes]]", container.redis.lrange(CELERY_QUEUE, 0, -1))
+        json.loads(raw) for raw in await cast("Awaitable[list[bytes]]", container.redis.lrange(CELERY_LIST, 0, -1))
     ]
     return sorted(int(one["headers"]["argsrepr"].strip("[],()")) for one in found)
 
@@ -76,7 +76,7 @@ async def test_only_json_travels(world: World, container: Container, relay: Rela
     (name,) = await redis.zrange(ARQ_QUEUE, 0, -1)
     message = json.loads(await redis.get(b"arq:job:" + name))
     assert (message["f"], message["a"], message["k"]) == ("run_job", [io], {})
-    (raw,) = await cast("Awaitable[list[bytes]]", redis.lrange(CELERY_QUEUE, 0, -1))
+    (raw,) = await cast("Awaitable[list[bytes]]", redis.lrange(CELERY_LIST, 0, -1))
     envelope = json.loads(raw)
     assert envelope["content-type"] == "application/json"
     assert envelope["headers"]["task"] == "run_job"
