@@ -6,6 +6,7 @@ from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings
 from app.config.photos import PhotoSettings
+from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
 from app.config.telemetry import TelemetrySettings
@@ -27,6 +28,7 @@ __all__ = [
     "PaymentsSettings",
     "PhotoSettings",
     "RedisSettings",
+    "RetentionSettings",
     "Settings",
     "StorageSettings",
     "TelemetrySettings",

@@ -24,6 +24,7 @@ from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings
 from app.config.photos import PhotoSettings
+from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.telemetry import TelemetrySettings
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()
+    retention: RetentionSettings = RetentionSettings()
     first: FirstSettings = FirstSettings()
 
     @property

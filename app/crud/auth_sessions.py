@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import AnyRow, ReadSession, WriteSession
@@ -135,6 +135,28 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
             .returning(OneTimeToken.user_id)
         )
         return (await session.execute(statement)).scalar_one_or_none()
+
+    async def prune_tokens(self, session: WriteSession, *, kept: timedelta, limit: int) -> int:
+        """Delete tokens that expired longer than `kept` ago: a spent one has nothing left to show."""
+        deleted = 0
+        for model in (RefreshToken, OneTimeToken):
+            old = select(model.id).where(model.expires_at < func.now() - kept).limit(limit)
+            statement = delete(model).where(model.id.in_(old)).returning(model.id)
+            deleted += len((await session.execute(statement)).all())
+        return deleted
+
+    async def prune(self, session: WriteSession, *, kept: timedelta, limit: int) -> int:
+        """Delete sessions that ended longer than `kept` ago, or that have no token left to be used by."""
+        usable = exists().where(
+            RefreshToken.session_id == AuthSession.id,
+            RefreshToken.spent_at.is_(None),
+            RefreshToken.expires_at > func.now(),
+        )
+        long_ago = func.now() - kept
+        over = or_(AuthSession.revoked_at < long_ago, and_(AuthSession.last_seen_at < long_ago, ~usable))
+        old = select(AuthSession.id).where(over).limit(limit)
+        statement = delete(AuthSession).where(AuthSession.id.in_(old)).returning(AuthSession.id)
+        return len((await session.execute(statement)).all())
 
 
 auth_sessions = AuthSessionCRUD(AuthSession)

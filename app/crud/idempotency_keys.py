@@ -4,7 +4,7 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import AnyRow, WriteSession
@@ -37,8 +37,11 @@ class IdempotencyKeyCRUD:
         fresh = {name: statement.excluded[name] for name in ("request_hash", "status", "headers", "body", "created_at")}
         await session.execute(statement.on_conflict_do_update(index_elements=["owner", "route", "key"], set_=fresh))
 
-    async def prune(self, session: WriteSession, *, kept: timedelta) -> int:
-        statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - kept)
+    async def prune(self, session: WriteSession, *, kept: timedelta, limit: int) -> int:
+        columns = IdempotencyKey.__table__.c
+        key = tuple_(columns.owner, columns.route, columns.key)
+        old = select(columns.owner, columns.route, columns.key).where(columns.created_at < func.now() - kept)
+        statement = delete(IdempotencyKey).where(key.in_(old.order_by(columns.created_at).limit(limit)))
         return len((await session.execute(statement.returning(IdempotencyKey.key))).all())
 
 

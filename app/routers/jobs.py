@@ -11,7 +11,7 @@ from app.dependencies.resources import Jobs, Reports
 from app.dependencies.session import AdminUser, CurrentUser, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted
 from app.routers.route import Router
-from app.schemas.jobs import JobRead
+from app.schemas.jobs import JobRead, ScheduleList
 from app.schemas.reports import ReportCreate
 
 router = Router(tags=["background"])
@@ -52,6 +52,12 @@ async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: R
     file = await jobs.result_file(read, principal=principal, job_id=job_id)
     headers = {"Content-Disposition": f'attachment; filename="{file.name}"', "Content-Length": str(file.size)}
     return StreamingResponse(file.chunks, media_type=file.media_type, headers=headers)
+
+
+@router.get("/schedules", response_model=ScheduleList)
+async def list_schedules(_: AdminUser, jobs: Jobs, read: Read) -> Any:
+    """Admins only. What runs by the clock, with its last and its next run."""
+    return {"items": await jobs.schedules(read)}
 
 
 @router.post("/reports", status_code=202, response_model=JobRead)

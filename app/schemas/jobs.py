@@ -15,6 +15,22 @@ class Progress(Out):
     note: str | None
 
 
+class ScheduleRead(Out):
+    name: str
+    cron: str
+    timezone: str
+    next_run_at: datetime
+    last_run_at: datetime | None
+    last_job_id: int | None
+
+
+class ScheduleList(Out):
+    """All there are: few, and known to the code."""
+
+    items: list[ScheduleRead]
+    next_cursor: None = None
+
+
 class JobRead(Out):
     id: int
     name: str

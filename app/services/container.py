@@ -19,6 +19,7 @@ from app.services.appointments import AppointmentService
 from app.services.auth import AuthService
 from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
+from app.services.housekeeping import HousekeepingService
 from app.services.jobs import JobService
 from app.services.mails import MailService
 from app.services.objects import ObjectService
@@ -45,6 +46,7 @@ class Container:
     reports: ReportService
     objects: ObjectService
     photos: PhotoService
+    housekeeping: HousekeepingService
 
     async def close(self) -> None:
         self.hasher.close()
@@ -110,4 +112,5 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         reports=ReportService(settings.clinic, database, storage),
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),
+        housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
     )

@@ -1,12 +1,13 @@
 """What its creator and admins may know of a job."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.errors import JobNotFinished, NotFound
 from app.core.jobs import JobStatus
 from app.crud.jobs import jobs
+from app.crud.schedules import schedules
 from app.integrations.storage import ObjectMissing, Storage
 from app.schemas.jobs import JobRead, Progress
 from app.services.principal import Principal
@@ -56,6 +57,10 @@ class JobService:
         except ObjectMissing:
             raise NotFound("The file is no longer kept.") from None
         return JobFile(file["name"], file["media_type"], size, self.storage.open(file["key"]))
+
+    async def schedules(self, read: ReadSession) -> Sequence[AnyRow]:
+        """What runs by the clock, by name."""
+        return await schedules.known(read)
 
     async def _visible(self, read: ReadSession, principal: Principal, job_id: int) -> AnyRow:
         own = () if principal.is_admin else jobs.created_by(principal.id)

@@ -16,19 +16,19 @@ from app.core.jobs import Queue
 from app.core.logging import get_logger
 from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
 from app.core.wakeup import CHANNEL
-from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.bodies import bodies
 from app.tasks.broker import TASK, arq_order, celery_priority
 from app.tasks.cancellation import came, cancel
+from app.tasks.scheduler import Scheduler
+from app.tasks.schedules import schedules
 from app.tasks.spans import publishing_spans
 
 log = get_logger(__name__)
 BATCH = 200
 EPOCH_KEY = "frontdesk:epoch"
-SWEEP_INTERVAL = 30.0
-PRUNE_INTERVAL = 3600.0
+SCHEDULES_INTERVAL = 60.0
 _REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
@@ -40,6 +40,7 @@ class Relay:
         self._arq = arq
         self._celery = celery
         self._caps = {kind.name: kind.max_running for kind in bodies(container) if kind.max_running is not None}
+        self._scheduler = Scheduler(container.database, schedules(container.settings))
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._epoch: bytes | None = None
@@ -51,8 +52,7 @@ class Relay:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
                 group.create_task(self._every(self._settings.reap_interval, self.reap))
-                group.create_task(self._every(SWEEP_INTERVAL, self.sweep))
-                group.create_task(self._every(PRUNE_INTERVAL, self.prune))
+                group.create_task(self._every(SCHEDULES_INTERVAL, self._scheduler.fire))
         finally:
             await cancel(listening, within=5)
 
@@ -62,14 +62,16 @@ class Relay:
         self._wake.set()
 
     async def _every(
-        self, seconds: float, step: Callable[[], Awaitable[None]], *, wake: asyncio.Event | None = None
+        self, seconds: float, step: Callable[[], Awaitable[float | None]], *, wake: asyncio.Event | None = None
     ) -> None:
+        """Take `step` every `seconds`, or sooner when it says so."""
         while not self._stopping.is_set():
+            pause: float | None = None
             try:
-                await step()
+                pause = await step()
             except Exception as error:  # noqa: BLE001 - the relay outlives every fault of its parts
                 log.warning("relay step failed", step=step.__name__, error=repr(error))
-            await came(wake or self._stopping, within=seconds)
+            await came(wake or self._stopping, within=seconds if pause is None else min(pause, seconds))
             if wake:
                 wake.clear()
 
@@ -187,15 +189,3 @@ class Relay:
             JOBS_PENDING.labels(queue.value, status.value).set(number)
             if status.value == "queued":
                 JOBS_OLDEST_SECONDS.labels(queue.value).set(float(age))
-
-    async def sweep(self) -> None:
-        """Enqueue the reminders that are due, and clear the storage of what nothing refers to."""
-        await self._container.objects.sweep()
-        while not self._stopping.is_set():
-            async with self._database.session_scope() as session:
-                if not await self._container.appointments.send_due_reminders(session):
-                    return
-
-    async def prune(self) -> None:
-        async with self._database.session_scope() as session:
-            await idempotency_keys.prune(session, kept=KEPT)

@@ -11,7 +11,6 @@ from app.schemas.messages.mails import AppointmentMail, SendAppointmentMail, Sen
 from app.services.container import Container
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
-from app.tasks.relay import Relay
 from tests.support import API, Person, World
 
 
@@ -47,24 +46,26 @@ def mails(container: Container) -> list[Path]:
 
 
 async def test_two_sweepers_send_one_reminder_each(
-    world: World, client: httpx.AsyncClient, container: Container, relay: Relay
+    world: World, client: httpx.AsyncClient, container: Container
 ) -> None:
     """Sweepers that look at the same time remind of every due appointment once, and never again."""
     doctor_id, patient = await world.doctor(), await world.person()
     booked = [await book(client, patient, doctor_id, in_hours(48 + n)) for n in range(8)]
-    await relay.sweep()
+    await container.housekeeping.remind()
     assert await reminders(world) == []
     await let_time_pass(world, 30)
     async with world.database.session_scope() as session:
         assert await container.appointments.send_due_reminders(session) == 7
-        await relay.sweep()
-    await asyncio.gather(*(relay.sweep() for _ in range(4)))
+        await container.housekeeping.remind()
+    await asyncio.gather(*(container.housekeeping.remind() for _ in range(4)))
     assert sorted(await reminders(world)) == booked[:7], "the eighth is more than a day away"
-    await relay.sweep()
+    await container.housekeeping.remind()
     assert len(await reminders(world)) == 7
 
 
-async def test_who_booked_within_a_day_is_not_reminded(world: World, client: httpx.AsyncClient, relay: Relay) -> None:
+async def test_who_booked_within_a_day_is_not_reminded(
+    world: World, client: httpx.AsyncClient, container: Container
+) -> None:
     """An appointment booked or moved to within the next 24 hours gets no reminder: its own mail has just gone out."""
     doctor_id, patient = await world.doctor(), await world.person()
     await book(client, patient, doctor_id, in_hours(5))
@@ -73,38 +74,38 @@ async def test_who_booked_within_a_day_is_not_reminded(world: World, client: htt
         f"{API}/appointments/{moved}", json={"starts_at": in_hours(7).isoformat()}, headers=patient.headers
     )
     assert answer.status_code == 200, answer.text
-    await relay.sweep()
+    await container.housekeeping.remind()
     assert await reminders(world) == []
 
 
 async def test_a_moved_appointment_is_reminded_at_its_new_time_only(
-    world: World, client: httpx.AsyncClient, container: Container, relay: Relay
+    world: World, client: httpx.AsyncClient, container: Container
 ) -> None:
     """A reminder already enqueued for the old time is not sent after a move; the new time gets its own."""
     doctor_id, patient = await world.doctor(), await world.person()
     appointment_id = await book(client, patient, doctor_id, in_hours(48))
     await let_time_pass(world, 30)
-    await relay.sweep()
+    await container.housekeeping.remind()
     new = in_hours(80)
     answer = await client.patch(
         f"{API}/appointments/{appointment_id}", json={"starts_at": new.isoformat()}, headers=patient.headers
     )
     assert answer.status_code == 200, answer.text
-    await relay.sweep()
+    await container.housekeeping.remind()
     await world.run_jobs()
     results = await world.rows("SELECT payload->>'kind' AS kind, result FROM jobs ORDER BY id")
     skipped = {"skipped": "the appointment was moved or ended"}
     assert [row.result for row in results if row.kind == "reminder"] == [skipped]
     assert len(mails(container)) == 2, "booked and rescheduled"
     await let_time_pass(world, 60)
-    await relay.sweep()
+    await container.housekeeping.remind()
     assert await reminders(world) == [appointment_id] * 2
     await world.run_jobs()
     assert len(mails(container)) == 2 + 1
 
 
 async def test_a_cancelled_appointment_is_not_reminded(
-    world: World, client: httpx.AsyncClient, container: Container, relay: Relay
+    world: World, client: httpx.AsyncClient, container: Container
 ) -> None:
     """Neither a cancellation before the sweep nor one between the sweep and the mail lets a reminder out."""
     doctor_id, patient = await world.doctor(), await world.person()
@@ -112,7 +113,7 @@ async def test_a_cancelled_appointment_is_not_reminded(
     late = await book(client, patient, doctor_id, in_hours(50))
     await client.post(f"{API}/appointments/{early}/cancel", headers=patient.headers)
     await let_time_pass(world, 30)
-    await relay.sweep()
+    await container.housekeeping.remind()
     assert await reminders(world) == [late]
     await client.post(f"{API}/appointments/{late}/cancel", headers=patient.headers)
     await world.run_jobs()

@@ -2,6 +2,7 @@
 
 from app.services.container import Container
 from app.tasks.attempt import Bodies
+from app.tasks.bodies.housekeeping import housekeeping_bodies
 from app.tasks.bodies.mails import mail_bodies
 from app.tasks.bodies.photos import photo_bodies
 from app.tasks.bodies.reports import report_bodies
@@ -13,4 +14,5 @@ def bodies(container: Container) -> Bodies:
         **mail_bodies(container.mails),
         **report_bodies(container.reports),
         **photo_bodies(container.photos),
+        **housekeeping_bodies(container.housekeeping),
     }

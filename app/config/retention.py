@@ -1,0 +1,14 @@
+"""How long the service keeps what it no longer needs."""
+
+from pydantic import Field
+
+from app.config.common import Concern
+
+
+class RetentionSettings(Concern):
+    """Days, counted from the end: of a job, of a session, of a token's life."""
+
+    jobs: int = Field(default=14, ge=1, description="succeeded and cancelled, with the files they made")
+    failed_jobs: int = Field(default=90, ge=1)
+    tokens: int = Field(default=7, ge=0)
+    sessions: int = Field(default=30, ge=1)

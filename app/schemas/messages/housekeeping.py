@@ -1,0 +1,36 @@
+"""What the schedules enqueue."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from app.core.jobs import JobMessage, Priority
+
+
+class Pruned(StrEnum):
+    """What grows, and is cut back by age."""
+
+    JOBS = "jobs"
+    OBJECTS = "objects"
+    IDEMPOTENCY_KEYS = "idempotency_keys"
+    TOKENS = "tokens"
+    SESSIONS = "sessions"
+
+
+class Prune(JobMessage):
+    name: ClassVar[str] = "housekeeping.prune"
+    priority: ClassVar[Priority] = Priority.LOW
+    timeout: ClassVar[float] = 600
+    subject: Pruned
+
+    def unique_key(self) -> str:
+        return self.subject
+
+
+class SendDueReminders(JobMessage):
+    """Look for the appointments that begin within a day, and enqueue a mail for each."""
+
+    name: ClassVar[str] = "appointments.remind"
+    timeout: ClassVar[float] = 300
+
+    def unique_key(self) -> str:
+        return "all"
