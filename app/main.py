@@ -19,7 +19,19 @@ from app.core.memory import settle
 from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
 from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
-from app.routers import appointments, auth, doctors, health, jobs, openapi, pages, photos, problems, users
+from app.routers import (
+    appointments,
+    audit_events,
+    auth,
+    doctors,
+    health,
+    jobs,
+    openapi,
+    pages,
+    photos,
+    problems,
+    users,
+)
 from app.routers.route import BASE_PATH
 from app.routers.uploads import ENVELOPE
 from app.services.container import Container, build
@@ -79,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
     )
     app.state.settings = settings
-    for module in (auth, users, doctors, photos, appointments, jobs):
+    for module in (auth, users, doctors, photos, appointments, jobs, audit_events):
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(health.router)
     app.include_router(pages.router)

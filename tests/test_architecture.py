@@ -59,6 +59,7 @@ SQL_LAYERS = frozenset({"crud", "models"})
 SQL_FILES: Mapping[str, str] = {
     "app.core.database": "engine and sessions",
     "app.core.tracing": "the engine whose statements become spans",
+    "app.core.audit": "the record's INSERT: `audit` belongs to every transaction, as `enqueue` does",
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")

@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The request and user that the current work goes back to; travels with every job it enqueues."""
+    """The request and user that the current work goes back to; travels with every job it enqueues.
+
+    `address` is the client's, behind trusted proxies too; it stays with the request.
+    """
 
     request_id: str | None = None
     traceparent: str | None = None
     user_id: int | None = None
+    address: str | None = None
 
 
 _cause: ContextVar[Cause] = ContextVar("cause", default=Cause())  # noqa: B039 - frozen
@@ -27,8 +31,7 @@ def current_cause() -> Cause:
 
 def bind_user(user_id: int) -> None:
     """Note who is signed in, for log lines and enqueued jobs of this request."""
-    cause = _cause.get()
-    _cause.set(Cause(cause.request_id, cause.traceparent, user_id))
+    _cause.set(replace(_cause.get(), user_id=user_id))
     _fields.set({**_fields.get(), "user_id": user_id})
 
 

@@ -26,3 +26,12 @@ class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 
     VERIFY_EMAIL = "verify_email"
+
+
+class ActorType(StrEnum):
+    """Who an audit event says it was."""
+
+    USER = "user"
+    SERVICE_ACCOUNT = "service_account"
+    ANONYMOUS = "anonymous"
+    SYSTEM = "system"

@@ -29,6 +29,12 @@ class InvalidGrant(DomainError):
     message = "The credentials or the refresh token are not valid."
 
 
+class SignInRefused(InvalidGrant):
+    """A sign-in that failed; that it did is recorded."""
+
+    keeps_effects = True
+
+
 class RefreshTokenReused(InvalidGrant):
     """A spent refresh token came back after the grace: its session is ended, and stays ended."""
 

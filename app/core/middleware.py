@@ -77,7 +77,9 @@ class EdgeMiddleware:
         headers = {name: value for name, value in scope["headers"] if name in (b"x-request-id", b"traceparent")}
         request_id = _given(headers.get(b"x-request-id"), _REQUEST_ID) or os.urandom(16).hex()
         traceparent = current_traceparent() or _given(headers.get(b"traceparent"), _TRACEPARENT) or new_traceparent()
-        with bound(Cause(request_id=request_id, traceparent=traceparent)):
+        client = scope.get("client")
+        address = client[0] if client else None
+        with bound(Cause(request_id=request_id, traceparent=traceparent, address=address)):
             await self._handle(scope, receive, send, request_id, traceparent)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str, traceparent: str) -> None:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from app.config import Settings
 from app.core.listing import Cursors
 from app.services.appointments import AppointmentService
+from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
 from app.services.container import Container
 from app.services.doctors import DoctorService
@@ -67,6 +68,10 @@ async def get_photos(request: Request) -> PhotoService:
     return container_of(request).photos
 
 
+async def get_audit_events(request: Request) -> AuditEventService:
+    return container_of(request).audit_events
+
+
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 Auth = Annotated[AuthService, Depends(get_auth)]
@@ -76,3 +81,4 @@ Appointments = Annotated[AppointmentService, Depends(get_appointments)]
 Jobs = Annotated[JobService, Depends(get_jobs)]
 Reports = Annotated[ReportService, Depends(get_reports)]
 Photos = Annotated[PhotoService, Depends(get_photos)]
+AuditEvents = Annotated[AuditEventService, Depends(get_audit_events)]

@@ -11,7 +11,7 @@ from app.core.database import ReadSession, WriteSession
 from app.core.errors import Unauthenticated
 from app.dependencies.resources import container_of
 from app.services.auth import Device
-from app.services.principal import Principal, require_admin
+from app.services.principal import Principal, require_admin, require_superadmin
 
 MAX_USER_AGENT = 300
 # Does not refuse by itself: `current_user` does, in the one form that refusals have.
@@ -53,6 +53,15 @@ async def current_admin(principal: CurrentUser) -> Principal:
 
 
 AdminUser = Annotated[Principal, Depends(current_admin)]
+
+
+async def current_superadmin(principal: CurrentUser) -> Principal:
+    """A superadmin; Forbidden for others."""
+    require_superadmin(principal)
+    return principal
+
+
+SuperadminUser = Annotated[Principal, Depends(current_superadmin)]
 
 
 async def get_device(request: Request) -> Device:

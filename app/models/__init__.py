@@ -1,6 +1,7 @@
 """Tables and their invariants; importing this package makes `Base.metadata` complete."""
 
 from app.models.appointment import Appointment
+from app.models.audit_event import AuditEvent
 from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
@@ -11,6 +12,7 @@ from app.models.user import User
 
 __all__ = [
     "Appointment",
+    "AuditEvent",
     "AuthSession",
     "Doctor",
     "IdempotencyKey",

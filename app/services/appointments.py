@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import IntegrityError
 
+from app.core.audit import audit
 from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
 from app.core.enums import AppointmentStatus
 from app.core.errors import Forbidden, Invalid, InvalidTransition, NotFound, OutsideHours, SlotTaken
@@ -68,6 +70,7 @@ class AppointmentService:
         session.add(appointment)
         await self._flush(session)
         record(session, AppointmentBooked.model_validate(appointment))
+        await self._note(session, principal, appointment, "booked", {"starts_at": starts_at})
         return appointment
 
     async def move(
@@ -85,6 +88,7 @@ class AppointmentService:
             raise InvalidTransition
         if appointment.starts_at == starts_at:
             return appointment
+        before = appointment.starts_at
         start, end = await self._slot(
             session, doctor_id=appointment.doctor_id, starts_at=starts_at, other_than=appointment.id
         )
@@ -93,6 +97,8 @@ class AppointmentService:
         appointment.version += 1
         await self._flush(session)
         record(session, AppointmentRescheduled.model_validate(appointment))
+        changes = {"starts_at": {"from": before, "to": start}}
+        await self._note(session, principal, appointment, "rescheduled", changes)
         return appointment
 
     async def end(
@@ -113,6 +119,7 @@ class AppointmentService:
         await appointments.patch(session, appointment, {"status": status})
         if event := _EVENTS.get(status):
             record(session, event.model_validate(appointment))
+        await self._note(session, principal, appointment, status.value, {})
         return appointment
 
     async def send_due_reminders(self, session: WriteSession, *, limit: int = 500) -> int:
@@ -126,6 +133,22 @@ class AppointmentService:
             ],
         )
         return len(due)
+
+    @staticmethod
+    async def _note(
+        session: WriteSession, principal: Principal, appointment: Appointment, verb: str, changes: dict[str, Any]
+    ) -> None:
+        # What patients do with their own appointments is no affair of the audit.
+        if principal.id == appointment.patient_id:
+            return
+        whose = {"doctor_id": appointment.doctor_id, "patient_id": appointment.patient_id}
+        await audit(
+            session,
+            action=f"appointment.{verb}",
+            object_type="appointment",
+            object_id=appointment.id,
+            changes=whose | changes,
+        )
 
     @staticmethod
     def _visible(principal: Principal) -> Where:

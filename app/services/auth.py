@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.config import AuthSettings
+from app.core.audit import audit
 from app.core.database import ReadSession, WriteSession
 from app.core.enums import Role, TokenPurpose
-from app.core.errors import EmailNotVerified, Invalid, InvalidGrant, RefreshTokenReused, Unauthenticated
+from app.core.errors import EmailNotVerified, Invalid, InvalidGrant, RefreshTokenReused, SignInRefused, Unauthenticated
 from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
 from app.core.rate_limit import FailureLimit
@@ -55,15 +56,23 @@ class AuthService:
         # No connection is held here: hashing is the long part of a sign-in.
         fits = await self.hasher.verify(password, user.password_hash if user else None)
         if user is None or not fits or not user.is_active:
-            await self.failures.record(email, device.address)
-            raise InvalidGrant
+            await self._refused(session, email, device, user.id if user else None)
+            raise SignInRefused
         if self.verified_email_required and not user.email_verified:
             # Counted like any refusal, or whoever registered a stranger's address could flood it with mails.
-            await self.failures.record(email, device.address)
+            await self._refused(session, email, device, user.id)
             await enqueue(session, SendVerificationMail(user_id=user.id))
             raise EmailNotVerified
         sign_in = await auth_sessions.add(
             session, AuthSession(user_id=user.id, user_agent=device.user_agent, address=device.address)
+        )
+        await audit(
+            session,
+            action="session.started",
+            object_type="user",
+            object_id=user.id,
+            changes={"session_id": sign_in.id},
+            actor_id=user.id,
         )
         return await self._pair(
             session,
@@ -87,6 +96,7 @@ class AuthService:
                 raise InvalidGrant
             if not known.in_grace:
                 await auth_sessions.revoke(session, known.session_id)
+                await audit(session, action="refresh_token.reused", object_type="session", object_id=known.session_id)
                 raise RefreshTokenReused
             spent = known
         live = await auth_sessions.touch(session, spent.session_id)
@@ -106,8 +116,9 @@ class AuthService:
         known = await auth_sessions.refresh_token(
             session, token_hash=self.opaque_tokens.digest(refresh_token), grace_seconds=0
         )
-        if known is not None:
+        if known is not None and known.revoked_at is None:
             await auth_sessions.revoke(session, known.session_id)
+            await audit(session, action="session.ended", object_type="session", object_id=known.session_id)
 
     async def verify_email(self, session: WriteSession, *, token: str) -> None:
         """Note that the mail arrived; Invalid when the token is not a live one."""
@@ -118,6 +129,15 @@ class AuthService:
         if user is None:
             raise Invalid("The token is unknown, used or expired.", loc=("body", "token"), kind="token_invalid")
         await users.patch(session, user, {"email_verified": True})
+
+    async def _refused(self, session: WriteSession, email: str, device: Device, user_id: int | None) -> None:
+        """Count and record a failed sign-in, at one cost whether or not there is such an account.
+
+        What was typed as the name is not kept: it may be a password. How many events a stranger can make is bounded by
+        the limits of failures, and by what hashing costs.
+        """
+        await self.failures.record(email, device.address)
+        await audit(session, action="session.refused", object_type="user", object_id=user_id)
 
     async def _pair(
         self, session: WriteSession, *, user_id: int, role: Role, session_id: int, scope: str, refresh_token: str

@@ -16,6 +16,7 @@ from app.core.security import AccessTokens, OpaqueTokens
 from app.integrations.mail import FileMailer, Mailer, SmtpMailer
 from app.integrations.storage import LocalStorage, Storage
 from app.services.appointments import AppointmentService
+from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
 from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
@@ -47,6 +48,7 @@ class Container:
     objects: ObjectService
     photos: PhotoService
     housekeeping: HousekeepingService
+    audit_events: AuditEventService
 
     async def close(self) -> None:
         self.hasher.close()
@@ -113,4 +115,5 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),
         housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
+        audit_events=AuditEventService(),
     )

@@ -1,10 +1,12 @@
 """Doctors, the hours they publish and the slots that follow from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from app.core.audit import audit, difference
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.errors import DoctorHasAppointments, Invalid, NotFound
 from app.core.etag import check_if_match, version_tag
@@ -32,13 +34,21 @@ class DoctorService:
 
     async def create(self, session: WriteSession, *, principal: Principal, data: DoctorCreate) -> Doctor:
         require_admin(principal)
-        return await doctors.add(session, Doctor(**data.model_dump(), hours=[]))
+        doctor = await doctors.add(session, Doctor(**data.model_dump(), hours=[]))
+        await audit(
+            session,
+            action="doctor.created",
+            object_type="doctor",
+            object_id=doctor.id,
+            changes=data.model_dump(mode="json"),
+        )
+        return doctor
 
     async def update(
         self, session: WriteSession, *, principal: Principal, doctor_id: int, data: DoctorUpdate, if_match: str | None
     ) -> Doctor:
         doctor = await self._locked(session, principal, doctor_id, if_match)
-        return await doctors.patch(session, doctor, data.model_dump(exclude_unset=True))
+        return await self._change(session, doctor, "doctor.updated", data.model_dump(exclude_unset=True))
 
     async def set_hours(
         self,
@@ -51,7 +61,7 @@ class DoctorService:
     ) -> Doctor:
         """Replace the published week. Appointments already booked stay as they are."""
         doctor = await self._locked(session, principal, doctor_id, if_match)
-        return await doctors.patch(session, doctor, {"hours": [one.model_dump() for one in hours]})
+        return await self._change(session, doctor, "doctor.hours_set", {"hours": [one.model_dump() for one in hours]})
 
     async def delete(
         self, session: WriteSession, *, principal: Principal, doctor_id: int, if_match: str | None
@@ -61,6 +71,7 @@ class DoctorService:
         if await doctors.has_future_appointments(session, doctor_id):
             raise DoctorHasAppointments
         await doctors.soft_delete(session, doctor)
+        await audit(session, action="doctor.deleted", object_type="doctor", object_id=doctor.id)
 
     async def slots(self, read: ReadSession, *, doctor_id: int, from_day: date, to_day: date) -> list[Span]:
         """Free slots that start in the future, on local days [from_day, to_day)."""
@@ -89,6 +100,13 @@ class DoctorService:
         away = TimeOff(doctor_id=doctor_id, starts_at=starts_at, ends_at=ends_at, reason=data.reason)
         session.add(away)
         await session.flush()
+        await audit(
+            session,
+            action="time_off.created",
+            object_type="time_off",
+            object_id=away.id,
+            changes={"doctor_id": doctor_id, "starts_at": starts_at, "ends_at": ends_at},
+        )
         return away
 
     async def delete_time_off(
@@ -104,6 +122,19 @@ class DoctorService:
         if not await doctors.delete_time_off(session, doctor_id=doctor_id, time_off_id=time_off_id):
             raise NotFound
         check_if_match(if_match, version_tag(TimeOff.version))
+        await audit(
+            session,
+            action="time_off.deleted",
+            object_type="time_off",
+            object_id=time_off_id,
+            changes={"doctor_id": doctor_id},
+        )
+
+    @staticmethod
+    async def _change(session: WriteSession, doctor: Doctor, action: str, changes: Mapping[str, Any]) -> Doctor:
+        if made := difference(doctor, changes):
+            await audit(session, action=action, object_type="doctor", object_id=doctor.id, changes=made)
+        return await doctors.patch(session, doctor, changes)
 
     def _local(self, value: datetime, field: str) -> datetime:
         try:

@@ -8,6 +8,7 @@ from app.config import RetentionSettings
 from app.core.database import Database, WriteSession
 from app.core.jobs import ReportProgress
 from app.crud import job_control
+from app.crud.audit_events import audit_events
 from app.crud.auth_sessions import auth_sessions
 from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.integrations.storage import Storage
@@ -58,6 +59,9 @@ class HousekeepingService:
             ),
             Pruned.SESSIONS: lambda session, limit: auth_sessions.prune(
                 session, kept=timedelta(days=self.retention.sessions), limit=limit
+            ),
+            Pruned.AUDIT_EVENTS: lambda session, limit: audit_events.prune(
+                session, days=self.retention.audit_events, limit=limit
             ),
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from app.config import PhotoSettings
+from app.core.audit import audit
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import PhotoSize
 from app.core.errors import NotFound, UnsupportedImage
@@ -77,6 +78,7 @@ class PhotoService:
         """Take the upload as the doctor's next photo; returns the id of the job that draws it."""
         doctor = await self._locked(session, principal, doctor_id, if_match)
         doctor.photo_job_id = await enqueue(session, DrawDoctorPhoto(doctor_id=doctor_id, upload=upload))
+        await audit(session, action="doctor.photo_set", object_type="doctor", object_id=doctor_id)
         await self.objects.keep(session, [upload], lifetime=ACCEPTED)
         await session.flush()
         return doctor.photo_job_id

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from app.config import ClinicSettings
+from app.core.audit import audit
 from app.core.database import Database, WriteSession
 from app.core.enums import AppointmentStatus
 from app.core.jobs import enqueue
@@ -39,7 +40,10 @@ class ReportService:
     async def request(self, session: WriteSession, *, principal: Principal, data: ReportCreate) -> int:
         """Accept the report; returns the id of the job that draws it."""
         require_admin(principal)
-        return await enqueue(session, DrawUtilisationReport(from_day=data.from_, to_day=data.to, format=data.format))
+        job_id = await enqueue(session, DrawUtilisationReport(from_day=data.from_, to_day=data.to, format=data.format))
+        asked = data.model_dump(mode="json", by_alias=True)
+        await audit(session, action="report.requested", object_type="job", object_id=job_id, changes=asked)
+        return job_id
 
     async def draw_utilisation(self, message: DrawUtilisationReport, *, job_id: int, lease: UUID) -> dict[str, Any]:
         """Compute, draw and store the report; the answer says where. No transaction is open while it computes."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.config import Settings
+from app.core.audit import audit
 from app.core.database import Database, take_turns
 from app.core.enums import Role
 from app.core.hashing import PasswordHasher
@@ -43,6 +44,10 @@ async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -
             role=Role.SUPERADMIN,
             email_verified=True,
         )
+        if made is not None:
+            await audit(
+                session, action="user.created", object_type="user", object_id=made.id, changes={"role": made.role.value}
+            )
         if settings.production or await doctors.exists(session):
             return Seeded(made is not None, 0)
         for full_name, specialty, minutes, spans in _DOCTORS:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.audit import audit, difference
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import Role
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -57,6 +58,7 @@ class UserService:
             raise Conflict("The password was changed a moment ago.")
         await auth_sessions.revoke_all(session, user.id, but=principal.session_id)
         await users.patch(session, user, {"password_hash": password_hash})
+        await audit(session, action="password.changed", object_type="user", object_id=user.id)
 
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
         require_admin(principal)
@@ -80,6 +82,8 @@ class UserService:
         )
         if user is None:
             raise Conflict("Another account has this e-mail.")
+        made = {"email": user.email, "full_name": user.full_name, "role": user.role.value}
+        await audit(session, action="user.created", object_type="user", object_id=user.id, changes=made)
         record(session, UserRegistered.model_validate(user))
         return user
 
@@ -98,6 +102,8 @@ class UserService:
         check_if_match(if_match, version_tag(user.version))
         if loses_access:
             await auth_sessions.revoke_all(session, user.id)
+        if made := difference(user, changes):
+            await audit(session, action="user.updated", object_type="user", object_id=user.id, changes=made)
         return await users.patch(session, user, changes)
 
     async def delete(self, session: WriteSession, *, principal: Principal, user_id: int, if_match: str | None) -> None:
@@ -109,6 +115,7 @@ class UserService:
         check_if_match(if_match, version_tag(user.version))
         await auth_sessions.revoke_all(session, user.id)
         await users.soft_delete(session, user)
+        await audit(session, action="user.deleted", object_type="user", object_id=user.id)
 
     async def _locked(self, session: WriteSession, principal: Principal, user_id: int) -> User:
         # Asked again under a lock, or two superadmins who demote each other at once would leave none.

@@ -16,6 +16,7 @@ PRUNED_AT: Mapping[Pruned, str] = {
     Pruned.TOKENS: "17 3 * * *",
     Pruned.SESSIONS: "27 3 * * *",
     Pruned.JOBS: "37 3 * * *",
+    Pruned.AUDIT_EVENTS: "47 3 * * *",
 }
 
 

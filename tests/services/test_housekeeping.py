@@ -131,3 +131,14 @@ async def test_each_job_of_the_house_runs_on_an_empty_one(world: World, message:
     assert await world.run_jobs() == 1
     (row,) = await world.rows("SELECT status, result FROM jobs")
     assert (row.status, set(row.result.values())) == ("succeeded", {0})
+
+
+async def test_old_audit_events_go(world: World, container: Container) -> None:
+    """What is older than `RETENTION_AUDIT_EVENTS` goes, and nothing else."""
+    for age in (400, 366, 364, 0):
+        await world.execute(
+            "INSERT INTO audit_events (at, actor_type, action, object_type) "
+            f"VALUES (now() - interval '{age} days', 'system', 'x.y', 'x')"
+        )
+    assert await prune(container, Pruned.AUDIT_EVENTS) == 2
+    assert await world.count("audit_events") == 2

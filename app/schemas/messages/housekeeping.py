@@ -14,6 +14,7 @@ class Pruned(StrEnum):
     IDEMPOTENCY_KEYS = "idempotency_keys"
     TOKENS = "tokens"
     SESSIONS = "sessions"
+    AUDIT_EVENTS = "audit_events"
 
 
 class Prune(JobMessage):
