@@ -44,7 +44,7 @@ ONLY_IN: Mapping[str, str] = {
     "celery": "tasks",
     "kombu": "tasks",
     "asyncpg": "core",
-    "redis": "core services tasks",
+    "redis": "core services integrations tasks",
     "passlib": "core",
     "jwt": "core",
     "aiosmtplib": "integrations",

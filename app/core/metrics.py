@@ -36,6 +36,24 @@ LEASES_EXPIRED = Counter("frontdesk_leases_expired_total", "Jobs taken back from
 HASHING_WAITING = Gauge(
     "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
 )
+PARTNER_CALLS = Counter(
+    "frontdesk_partner_calls_total",
+    "Calls to partners by their outcome, retries included",
+    ["vendor", "operation", "outcome"],
+)
+PARTNER_SECONDS = Histogram(
+    "frontdesk_partner_call_seconds",
+    "Duration of a call to a partner, retries included",
+    ["vendor", "operation"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+)
+PARTNER_RETRIES = Counter("frontdesk_partner_retries_total", "Attempts beyond the first", ["vendor", "operation"])
+PARTNER_CIRCUIT_OPEN = Gauge(
+    "frontdesk_partner_circuit_open",
+    "Whether the partner is left alone (1), as the process that looked last knows",
+    ["vendor"],
+    multiprocess_mode="mostrecent",
+)
 
 
 def exposition() -> tuple[bytes, str]:

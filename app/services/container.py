@@ -13,7 +13,10 @@ from app.core.listing import Cursors
 from app.core.rate_limit import FailureLimit
 from app.core.redis import make_pool
 from app.core.security import AccessTokens, OpaqueTokens
+from app.integrations.circuit_shared import Circuits
 from app.integrations.mail import FileMailer, Mailer, SmtpMailer
+from app.integrations.marketplace import MarketplaceClient
+from app.integrations.payments import PaymentsClient
 from app.integrations.storage import LocalStorage, Storage
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
@@ -38,6 +41,8 @@ class Container:
     cursors: Cursors
     mailer: Mailer
     storage: Storage
+    payments_client: PaymentsClient
+    marketplace_client: MarketplaceClient
     auth: AuthService
     users: UserService
     doctors: DoctorService
@@ -53,6 +58,8 @@ class Container:
     async def close(self) -> None:
         self.hasher.close()
         await self.mailer.close()
+        await self.payments_client.close()
+        await self.marketplace_client.close()
         await self.redis.aclose()
         await self.database.close()
 
@@ -80,6 +87,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     storage = LocalStorage(settings.storage.directory)
     objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)
+    redis = Redis(connection_pool=pool)
+    circuits = Circuits(redis)
     zone = settings.clinic.zone
     failures = FailureLimit(
         RedisStorage(
@@ -93,11 +102,13 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     return Container(
         settings=settings,
         database=database,
-        redis=Redis(connection_pool=pool),
+        redis=redis,
         hasher=hasher,
         cursors=Cursors(opaque_tokens),
         mailer=mailer,
         storage=storage,
+        payments_client=PaymentsClient(settings.payments, circuits=circuits),
+        marketplace_client=MarketplaceClient(settings.marketplace, circuits=circuits),
         auth=AuthService(
             settings.auth,
             settings.verified_email_required,
