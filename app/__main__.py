@@ -35,6 +35,15 @@ def celery(_: argparse.Namespace) -> None:
     main()
 
 
+def sandbox(_: argparse.Namespace) -> None:
+    settings = get_settings()
+    if settings.production:
+        raise ConfigurationError(["ENVIRONMENT: the sandbox plays partners for development; not in production"])
+    from app.sandbox.server import serve  # noqa: PLC0415
+
+    serve(settings)
+
+
 def migrate(arguments: argparse.Namespace) -> None:
     from alembic import command  # noqa: PLC0415
     from app.core.logging import configure_logging  # noqa: PLC0415
@@ -94,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     add("api", api, "serve HTTP on HOST:PORT with API_WORKERS processes, until SIGTERM")
     add("worker", worker, "run I/O jobs (ARQ) and the relay, until SIGTERM; /metrics on WORKER_METRICS_PORT")
     add("celery", celery, "run CPU jobs (Celery prefork), until SIGTERM; /metrics on CELERY_METRICS_PORT")
+    add("sandbox", sandbox, "play the payment provider and the marketplace on SANDBOX_PORT; for development alone")
     add("migrate", migrate, "bring the database to the newest revision").add_argument(
         "revision", nargs="?", default="head", help="another revision, or -1 for one step down (default: head)"
     )

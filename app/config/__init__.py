@@ -4,7 +4,7 @@ from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
-from app.config.partners import MarketplaceSettings, PaymentsSettings
+from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
 from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
@@ -29,6 +29,7 @@ __all__ = [
     "PhotoSettings",
     "RedisSettings",
     "RetentionSettings",
+    "SandboxSettings",
     "Settings",
     "StorageSettings",
     "TelemetrySettings",

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator
+from pathlib import Path
 
 from pydantic import Field, SecretStr
 
@@ -59,6 +60,13 @@ class MarketplaceSettings(Concern):
         yield from _own_secret_faults("MARKETPLACE", self.webhook_secrets, DEVELOPMENT_MARKETPLACE_SECRET)
         if any(len(secret.get_secret_value().encode()) < _MIN_SECRET_BYTES for secret in self.webhook_secrets):
             yield f"MARKETPLACE_WEBHOOK_SECRETS: a secret is shorter than {_MIN_SECRET_BYTES} bytes"
+
+
+class SandboxSettings(Concern):
+    """The server that plays the partners in development."""
+
+    port: int = Field(default=11000, ge=1, le=65535)
+    file: Path = Path("var/sandbox.sqlite3")
 
 
 def _url_faults(name: str, url: str, *schemes: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
-from app.config.partners import MarketplaceSettings, PaymentsSettings
+from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
 from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     payments: PaymentsSettings = PaymentsSettings()
     marketplace: MarketplaceSettings = MarketplaceSettings()
     photos: PhotoSettings = PhotoSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()

@@ -20,6 +20,7 @@ COLOURS = {
     "api": 32,
     "worker": 36,
     "celery": 33,
+    "sandbox": 95,
 }
 LONGEST_LINE = 16 * 1024
 MOST_WAITING = 20_000

@@ -59,11 +59,15 @@ def frontdesk(settings: Settings, *, state: Path) -> Plan:
         "PORT": str(settings.port),
         "WORKER_METRICS_PORT": str(settings.worker_metrics_port),
         "CELERY_METRICS_PORT": str(settings.celery_metrics_port),
+        "SANDBOX_PORT": str(settings.sandbox_port),
         "PYTHONUNBUFFERED": "1",
     }
     defaults = {
         "MAIL_DIRECTORY": str(state / "mail"),
         "STORAGE_DIRECTORY": str(state / "storage"),
+        "SANDBOX_FILE": str(state / "sandbox.sqlite3"),
+        "PAYMENTS_URL": settings.sandbox_address,
+        "MARKETPLACE_URL": settings.sandbox_address,
         "LOG_FORMAT": "console",
     }
     given = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
@@ -82,6 +86,7 @@ def frontdesk(settings: Settings, *, state: Path) -> Plan:
             app("api", f"{settings.address}/health/ready"),
             app("worker", f"http://127.0.0.1:{settings.worker_metrics_port}/health/ready"),
             app("celery", f"http://127.0.0.1:{settings.celery_metrics_port}/health/ready"),
+            *((app("sandbox", f"{settings.sandbox_address}/health"),) if settings.sandbox else ()),
         ),
         ready_line=settings.ready_line,
     )
@@ -93,6 +98,7 @@ def check_ports(settings: Settings) -> None:
     for name, port in (
         ("WORKER_METRICS_PORT", settings.worker_metrics_port),
         ("CELERY_METRICS_PORT", settings.celery_metrics_port),
+        *((("SANDBOX_PORT", settings.sandbox_port),) if settings.sandbox else ()),
     ):
         ports.check("127.0.0.1", port, advice=f"{name}={port + 1} make run, or PORT={settings.port + 1} make run")
 

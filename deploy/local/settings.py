@@ -41,6 +41,7 @@ class Settings:
     port: int
     worker_metrics_port: int
     celery_metrics_port: int
+    sandbox_port: int
     database_url: str | None
     redis_url: str | None
     email: str
@@ -56,6 +57,8 @@ class Settings:
             port=port,
             worker_metrics_port=_port(values, "WORKER_METRICS_PORT", port + 1000),
             celery_metrics_port=_port(values, "CELERY_METRICS_PORT", port + 2000),
+            # Below the port where there is no room above it: no run fails for want of a partner.
+            sandbox_port=_port(values, "SANDBOX_PORT", port + 3000 if port < 62536 else port - 3000),
             database_url=values.get("DATABASE_URL"),
             redis_url=values.get("REDIS_URL"),
             email=values.get("FIRST_SUPERADMIN_EMAIL", DEFAULT_EMAIL),
@@ -66,8 +69,21 @@ class Settings:
     @property
     def address(self) -> str:
         """Where a browser on this machine finds the API."""
+        return self._address(self.port)
+
+    def _address(self, port: int) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the sandbox is to play a partner: not when both are given."""
+        return not {"PAYMENTS_URL", "MARKETPLACE_URL"} <= self.given
+
+    @property
+    def sandbox_address(self) -> str:
+        """Where the sandbox is found on this machine, by the service and by a browser."""
+        return self._address(self.sandbox_port)
 
     @property
     def ready_line(self) -> str:

@@ -32,6 +32,7 @@ def test_metrics_ports_follow_the_port() -> None:
     """A second run beside the first needs one variable."""
     settings = Settings.parse({"PORT": "8100", "CELERY_METRICS_PORT": "7000"})
     assert (settings.worker_metrics_port, settings.celery_metrics_port) == (9100, 7000)
+    assert (settings.sandbox_port, Settings.parse({"PORT": "63000"}).sandbox_port) == (11100, 60000)
     with pytest.raises(SettingsError, match="WORKER_METRICS_PORT=66000"):
         Settings.parse({"PORT": "65000"})
     with pytest.raises(SettingsError, match="PORT=eight"):
@@ -71,7 +72,19 @@ def test_given_engines_are_not_started_and_given_values_are_kept(
     assert plan.env["DATABASE_URL"] == given["DATABASE_URL"]
     assert "MAIL_DIRECTORY" not in plan.env
     assert plan.env["STORAGE_DIRECTORY"] == str(tmp_path / "storage")
-    assert [program.name for program in (*plan.steps, *plan.programs)] == ["migrate", "seed", "api", "worker", "celery"]
+    names = ["migrate", "seed", "api", "worker", "celery", "sandbox"]
+    assert [program.name for program in (*plan.steps, *plan.programs)] == names
+
+
+def test_partners_are_played_by_the_sandbox_unless_they_are_given(tmp_path: Path) -> None:
+    """Without addresses both partners are the sandbox; with both given it is not started and the addresses are kept."""
+    engines = {"DATABASE_URL": "postgresql+asyncpg://db/x", "REDIS_URL": "redis://r/0", "PORT": "8100"}
+    plan = frontdesk(Settings.parse(engines), state=tmp_path)
+    assert plan.env["PAYMENTS_URL"] == plan.env["MARKETPLACE_URL"] == "http://127.0.0.1:11100"
+    own = {"PAYMENTS_URL": "https://pay.example.org", "MARKETPLACE_URL": "https://shop.example.org"}
+    plan = frontdesk(Settings.parse(engines | own), state=tmp_path)
+    assert "sandbox" not in [program.name for program in plan.programs]
+    assert "PAYMENTS_URL" not in plan.env
 
 
 def test_psql_finds_the_same_database() -> None:
