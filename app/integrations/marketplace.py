@@ -62,10 +62,15 @@ class MarketplaceClient(PartnerClient):
     policy = Policy(concurrency=4, rate=20, attempts=5, total=60, attempt=15, read=10, max_bytes=2 * 1024 * 1024)
 
     def __init__(
-        self, settings: MarketplaceSettings, *, circuits: Circuits, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: MarketplaceSettings,
+        *,
+        circuits: Circuits,
+        policy: Policy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         headers = {"Api-Key": settings.api_key.get_secret_value()}
-        super().__init__(settings.url, circuits=circuits, headers=headers, transport=transport)
+        super().__init__(settings.url, circuits=circuits, headers=headers, policy=policy, transport=transport)
 
     async def page(self, *, cursor: str = "", limit: int = PAGE_SIZE) -> CatalogPage:
         """The products behind `cursor`, at most `limit` (1 to 1000). Raises `PartnerError`."""

@@ -56,10 +56,15 @@ class PaymentsClient(PartnerClient):
     policy = Policy(concurrency=32)
 
     def __init__(
-        self, settings: PaymentsSettings, *, circuits: Circuits, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: PaymentsSettings,
+        *,
+        circuits: Circuits,
+        policy: Policy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
-        super().__init__(settings.url, circuits=circuits, headers=headers, transport=transport)
+        super().__init__(settings.url, circuits=circuits, headers=headers, policy=policy, transport=transport)
 
     async def create(
         self, *, order_id: int, amount: int, currency: str, idempotency_key: str, return_url: str | None = None
