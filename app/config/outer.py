@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator
 
-from app.config.common import Concern
+from app.config.common import Concern, is_address
 
 
 class ClinicSettings(Concern):
@@ -49,4 +49,26 @@ class MailSettings(Concern):
 
 
 class StorageSettings(Concern):
+    """Where files are kept: a folder of this machine, or a bucket that all machines see."""
+
+    backend: Literal["local", "s3"] = "local"
     directory: Path = Path("var/storage")
+    bucket: str = ""
+    endpoint: str = Field(default="", description="unset: AWS")
+    public_endpoint: str = Field(default="", description="how clients reach the endpoint; unset: as we do")
+    region: str = "eu-central-1"
+    access_key: SecretStr = SecretStr("")
+    secret_key: SecretStr = SecretStr("")
+    timeout: float = Field(default=5, gt=0, description="seconds")
+    link_seconds: int = Field(default=300, ge=1, le=7 * 24 * 3600, description="how long a link to a file works")
+
+    def faults(self) -> Iterator[str]:
+        if self.backend != "s3":
+            return
+        if not self.bucket:
+            yield "STORAGE_BUCKET: is missing"
+        for name in ("endpoint", "public_endpoint"):
+            if (url := getattr(self, name)) and not is_address(url, "http", "https"):
+                yield f"STORAGE_{name.upper()}: must be an address of http or https"
+        if bool(self.access_key.get_secret_value()) != bool(self.secret_key.get_secret_value()):
+            yield "STORAGE_SECRET_KEY: must be given together with STORAGE_ACCESS_KEY"

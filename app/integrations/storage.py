@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from app.core import errors
 from app.integrations.files import AtomicFile
 
 CHUNK_SIZE = 64 * 1024
@@ -17,8 +18,20 @@ class ObjectMissing(LookupError):
     """Nothing is stored under the key."""
 
 
-class StorageUnavailable(Exception):
-    """The store can't do it now: full disk, missing permission, broken device. Worth a retry."""
+class StorageUnavailable(errors.Unavailable):
+    """The store can't do it now: full disk, missing permission, nobody there. Worth a retry.
+
+    Its text says why, for the log; its `detail`, which a client may see, does not.
+    """
+
+    message = "Files can't be reached right now; try again."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Storage(Protocol):
@@ -43,6 +56,18 @@ class Storage(Protocol):
 
     async def delete(self, key: str) -> None:
         """Remove the object; a missing one is fine, as for a job that runs again. Raises `StorageUnavailable`."""
+        ...
+
+    async def link(self, key: str, *, seconds: int, name: str, media_type: str) -> str | None:
+        """An address from which anybody may fetch the object for so long, as a file of that name and type.
+
+        None: this store has none, and the caller streams. Whether the object is there is not looked at. Raises
+        `StorageUnavailable`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
@@ -106,13 +131,25 @@ class LocalStorage:
         except OSError as error:
             raise _translated(error, key) from error
 
+    async def link(self, key: str, *, seconds: int, name: str, media_type: str) -> str | None:  # noqa: ARG002
+        self._path(key)
+        return None
+
+    async def close(self) -> None:
+        return
+
     def _path(self, key: str) -> Path:
-        segments = key.split("/")
-        # A leading dot covers `.` and `..`, and keeps half-written files out of reach.
-        well_formed = all(0 < len(part) <= _SEGMENT_LENGTH and not part.startswith(".") for part in segments)
-        if not _KEY.fullmatch(key) or not well_formed:
-            raise ValueError(f"not a storage key: {key!r}")
-        return self._directory.joinpath(*segments)
+        return self._directory.joinpath(*check_key(key))
+
+
+def check_key(key: str) -> list[str]:
+    """The segments of a key. Raises `ValueError` for what no store of ours takes."""
+    segments = key.split("/")
+    # A leading dot covers `.` and `..`, and keeps half-written files out of reach.
+    well_formed = all(0 < len(part) <= _SEGMENT_LENGTH and not part.startswith(".") for part in segments)
+    if not _KEY.fullmatch(key) or not well_formed:
+        raise ValueError(f"not a storage key: {key!r}")
+    return segments
 
 
 async def _append(file: AtomicFile, chunk: bytes) -> int:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.core.etag import content_tag, none_match
 from app.dependencies.idempotency import Idempotent
@@ -44,12 +44,15 @@ async def get_job(
             "content": {
                 kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "text/csv")
             },
-        }
+        },
+        307: {"description": "The file is at `Location`, for a while and for anybody who has the address"},
     },
 )
-async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: Read) -> StreamingResponse:
-    """The file that the job made; 409 `job_not_finished` until then."""
+async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: Read) -> Response:
+    """The file that the job made, or a redirect to where it is kept; 409 `job_not_finished` until then."""
     file = await jobs.result_file(read, principal=principal, job_id=job_id)
+    if file.link is not None:
+        return RedirectResponse(file.link, headers={"Cache-Control": "no-store"})
     headers = {"Content-Disposition": f'attachment; filename="{file.name}"', "Content-Length": str(file.size)}
     return StreamingResponse(file.chunks, media_type=file.media_type, headers=headers)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from limits.aio.storage import RedisStorage
 from redis.asyncio import Redis
 
-from app.config import MailSettings, Settings
+from app.config import MailSettings, Settings, StorageSettings
 from app.core.database import Database, Role
 from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
@@ -18,6 +18,7 @@ from app.integrations.mail import FileMailer, Mailer, SmtpMailer
 from app.integrations.marketplace import MarketplaceClient
 from app.integrations.payments import PaymentsClient
 from app.integrations.storage import LocalStorage, Storage
+from app.integrations.storage_s3 import S3Storage
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
@@ -58,6 +59,7 @@ class Container:
     async def close(self) -> None:
         self.hasher.close()
         await self.mailer.close()
+        await self.storage.close()
         await self.payments_client.close()
         await self.marketplace_client.close()
         await self.redis.aclose()
@@ -78,13 +80,17 @@ def make_mailer(settings: MailSettings) -> Mailer:
     )
 
 
+def make_storage(settings: StorageSettings) -> Storage:
+    return S3Storage(settings) if settings.backend == "s3" else LocalStorage(settings.directory)
+
+
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
     database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(event_handlers()))
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.workers)
-    storage = LocalStorage(settings.storage.directory)
+    storage = make_storage(settings.storage)
     objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)
     redis = Redis(connection_pool=pool)
@@ -120,7 +126,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         users=UserService(hasher),
         doctors=DoctorService(zone),
         appointments=AppointmentService(zone),
-        jobs=JobService(storage),
+        jobs=JobService(storage, settings.storage.link_seconds),
         mails=MailService(settings, database, mailer, opaque_tokens),
         reports=ReportService(settings.clinic, database, storage),
         objects=objects,

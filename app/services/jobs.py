@@ -19,6 +19,8 @@ class JobFile:
     media_type: str
     size: int
     chunks: AsyncIterator[bytes]
+    link: str | None
+    """Where the store itself gives it, for a while; None: stream `chunks`."""
 
 
 _SHOWN_OF_FILE = ("name", "media_type", "size")
@@ -36,6 +38,7 @@ def job_read(row: AnyRow) -> JobRead:
 @dataclass(frozen=True, slots=True)
 class JobService:
     storage: Storage
+    link_seconds: int
 
     async def get(self, read: ReadSession, *, principal: Principal, job_id: int) -> JobRead:
         return job_read(await self._visible(read, principal, job_id))
@@ -56,7 +59,9 @@ class JobService:
             size = await self.storage.size(file["key"])
         except ObjectMissing:
             raise NotFound("The file is no longer kept.") from None
-        return JobFile(file["name"], file["media_type"], size, self.storage.open(file["key"]))
+        name, media_type = file["name"], file["media_type"]
+        link = await self.storage.link(file["key"], seconds=self.link_seconds, name=name, media_type=media_type)
+        return JobFile(name, media_type, size, self.storage.open(file["key"]), link)
 
     async def schedules(self, read: ReadSession) -> Sequence[AnyRow]:
         """What runs by the clock, by name."""
