@@ -70,7 +70,10 @@ async def _seed(settings: Settings) -> None:
     finally:
         await container.close()
     account = "made" if made.superadmin else "was there"
-    print(f"seed: superadmin {settings.first.superadmin_email} {account}, {made.doctors} doctors added")
+    print(
+        f"seed: superadmin {settings.first.superadmin_email} {account}, {made.doctors} doctors and "
+        f"{made.products} products added"
+    )
 
 
 def check(_: argparse.Namespace) -> None:
@@ -107,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     add("migrate", migrate, "bring the database to the newest revision").add_argument(
         "revision", nargs="?", default="head", help="another revision, or -1 for one step down (default: head)"
     )
-    add("seed", seed, "make the first superadmin and six doctors where there are none; safe to repeat")
+    add("seed", seed, "make the first superadmin and six doctors and products where there are none; safe to repeat")
     add("check", check, "say whether the settings are fit to start on, naming every fault")
     add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
     return top

@@ -27,9 +27,11 @@ from app.routers import (
     health,
     jobs,
     openapi,
+    orders,
     pages,
     photos,
     problems,
+    products,
     users,
 )
 from app.routers.route import BASE_PATH
@@ -91,7 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
     )
     app.state.settings = settings
-    for module in (auth, users, doctors, photos, appointments, jobs, audit_events):
+    for module in (auth, users, doctors, photos, appointments, jobs, audit_events, products, orders):
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(health.router)
     app.include_router(pages.router)

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from itertools import count
 from typing import Any
 
@@ -11,7 +13,7 @@ from sqlalchemy import insert, select, text
 
 from app.core.enums import Role
 from app.core.jobs import JobMessage
-from app.models import AuthSession, Doctor, Job, User
+from app.models import AuthSession, Doctor, Job, Product, User
 from app.services.calendar import instant
 from app.services.container import Container
 from app.tasks.attempt import Runner
@@ -70,6 +72,12 @@ class World:
         async with self.database.session_scope() as session:
             return (await session.execute(insert(Doctor).values(row | values).returning(Doctor.id))).scalar_one()
 
+    async def product(self, **values: Any) -> int:
+        """A product that can be ordered, unless said otherwise; returns the id."""
+        row = {"sku": f"SKU-{next(_numbers)}", "name": "Plaster", "price": 250, "currency": "EUR", "stock": 10}
+        async with self.database.session_scope() as session:
+            return (await session.execute(insert(Product).values(row | values).returning(Product.id))).scalar_one()
+
     async def rows(self, sql: str, **parameters: Any) -> Sequence[Any]:
         async with self.database.engine.connect() as connection:
             return (await connection.execute(text(sql), parameters)).all()
@@ -97,6 +105,12 @@ class World:
             if all(getattr(message, name) == value for name, value in expected.items())
         ]
         assert len(found) == 1, f"{len(found)} jobs {kind.name} with {expected}, not one"
+
+    def mails(self) -> dict[str, str]:
+        """The text of every mail that was sent, by its subject."""
+        folder = self.container.settings.mail.directory
+        parsed = [message_from_bytes(file.read_bytes(), policy=default) for file in folder.glob("*.eml")]
+        return {str(mail["Subject"]): mail.get_body(("plain",)).get_content() for mail in parsed}  # type: ignore[union-attr]  # ours have one
 
     async def run_jobs(self) -> int:
         """Attempt every due job here and now, as a worker would, until none is due; returns how many attempts."""

@@ -9,6 +9,7 @@ from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
+from app.config.shop import OrderSettings
 from app.config.telemetry import TelemetrySettings
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LogSettings",
     "MailSettings",
     "MarketplaceSettings",
+    "OrderSettings",
     "PaymentsSettings",
     "PhotoSettings",
     "RedisSettings",

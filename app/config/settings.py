@@ -26,6 +26,7 @@ from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSe
 from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
+from app.config.shop import OrderSettings
 from app.config.telemetry import TelemetrySettings
 
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     photos: PhotoSettings = PhotoSettings()
     sandbox: SandboxSettings = SandboxSettings()
     jobs: JobSettings = JobSettings()
+    orders: OrderSettings = OrderSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()
     retention: RetentionSettings = RetentionSettings()

@@ -22,6 +22,35 @@ class PhotoSize(StrEnum):
     LARGE = "large"
 
 
+class ProductSource(StrEnum):
+    """Who keeps a product: the staff, or the partner marketplace's catalogue."""
+
+    LOCAL = "local"
+    MARKETPLACE = "marketplace"
+
+
+class OrderStatus(StrEnum):
+    PENDING_PAYMENT = "pending_payment"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
+class PaymentStatus(StrEnum):
+    """Of a payment: the provider is being asked for it, it waits for its customer, and how it ended.
+
+    `surplus` is money that no order waits for any more: it is on its way back.
+    """
+
+    CREATING = "creating"
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    SURPLUS = "surplus"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
 class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 

@@ -115,6 +115,16 @@ class DoctorHasAppointments(Conflict):
     message = "The doctor has future appointments; cancel or move them first."
 
 
+class SkuTaken(Conflict):
+    code = "sku_taken"
+    message = "Another product has this SKU."
+
+
+class OutOfStock(Conflict):
+    code = "out_of_stock"
+    message = "There is not enough of a product."
+
+
 class IdempotencyInFlight(Conflict):
     code = "idempotency_in_flight"
     message = "The first request with this Idempotency-Key is still running."

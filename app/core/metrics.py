@@ -33,6 +33,11 @@ JOBS_OLDEST_SECONDS = Gauge(
 )
 RELAY_PUBLISHED = Counter("frontdesk_relay_published_total", "Messages given to the queues", ["queue"])
 LEASES_EXPIRED = Counter("frontdesk_leases_expired_total", "Jobs taken back from a worker that stopped answering")
+PAYMENT_EVENTS = Counter(
+    "frontdesk_payment_events_total",
+    "What came of the payment provider's events: the new state, known, mismatch or unknown",
+    ["type", "outcome"],
+)
 HASHING_WAITING = Gauge(
     "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
 )

@@ -17,6 +17,11 @@ class AppointmentCRUD(CRUDBase[Appointment]):
     def of_patient(self, patient_id: int) -> Where:
         return (Appointment.patient_id == patient_id,)
 
+    async def is_of(self, session: WriteSession, appointment_id: int, *, patient_id: int) -> bool:
+        """Whether there is this appointment, and it is this patient's."""
+        own = self.select(Appointment.id == appointment_id, *self.of_patient(patient_id))
+        return bool((await session.execute(select(own.exists()))).scalar_one())
+
     async def overlaps(
         self, session: WriteSession, *, doctor_id: int, start: datetime, end: datetime, other_than: int | None = None
     ) -> bool:

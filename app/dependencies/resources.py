@@ -12,10 +12,14 @@ from app.core.listing import Cursors
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
+from app.services.catalogue import CatalogueService
 from app.services.container import Container
 from app.services.doctors import DoctorService
 from app.services.jobs import JobService
+from app.services.orders import OrderService
+from app.services.payments import PaymentService
 from app.services.photos import PhotoService
+from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.users import UserService
 
@@ -72,6 +76,22 @@ async def get_audit_events(request: Request) -> AuditEventService:
     return container_of(request).audit_events
 
 
+async def get_products(request: Request) -> ProductService:
+    return container_of(request).products
+
+
+async def get_orders(request: Request) -> OrderService:
+    return container_of(request).orders
+
+
+async def get_payments(request: Request) -> PaymentService:
+    return container_of(request).payments
+
+
+async def get_catalogue(request: Request) -> CatalogueService:
+    return container_of(request).catalogue
+
+
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 Auth = Annotated[AuthService, Depends(get_auth)]
@@ -82,3 +102,7 @@ Jobs = Annotated[JobService, Depends(get_jobs)]
 Reports = Annotated[ReportService, Depends(get_reports)]
 Photos = Annotated[PhotoService, Depends(get_photos)]
 AuditEvents = Annotated[AuditEventService, Depends(get_audit_events)]
+Products = Annotated[ProductService, Depends(get_products)]
+Orders = Annotated[OrderService, Depends(get_orders)]
+Payments = Annotated[PaymentService, Depends(get_payments)]
+Catalogue = Annotated[CatalogueService, Depends(get_catalogue)]

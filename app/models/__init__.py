@@ -3,9 +3,13 @@
 from app.models.appointment import Appointment
 from app.models.audit_event import AuditEvent
 from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
+from app.models.catalogue_run import CatalogueRun
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
 from app.models.job import Job
+from app.models.order import Order, OrderItem
+from app.models.payment import Payment
+from app.models.product import Product
 from app.models.schedule import ScheduleState
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
@@ -14,10 +18,15 @@ __all__ = [
     "Appointment",
     "AuditEvent",
     "AuthSession",
+    "CatalogueRun",
     "Doctor",
     "IdempotencyKey",
     "Job",
     "OneTimeToken",
+    "Order",
+    "OrderItem",
+    "Payment",
+    "Product",
     "RefreshToken",
     "ScheduleState",
     "TemporaryObject",

@@ -1,10 +1,12 @@
 """What happens in the clinic: the domain events, named and filled as partners get them."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar
 
-from app.core.enums import AppointmentStatus, Role
+from app.core.enums import AppointmentStatus, OrderStatus, Role
 from app.core.events import Event
+from app.schemas.money import Money
 
 
 class AppointmentEvent(Event):
@@ -42,3 +44,24 @@ class UserRegistered(Event):
     email: str
     full_name: str
     role: Role
+
+
+class OrderEvent(Event):
+    object_type: ClassVar[str] = "order"
+    patient_id: int
+    status: OrderStatus
+    total: Money
+
+
+class OrderPaid(OrderEvent):
+    name: ClassVar[str] = "order.paid"
+
+
+class CancelReason(StrEnum):
+    REQUESTED = "requested"
+    NOT_PAID_IN_TIME = "not_paid_in_time"
+
+
+class OrderCancelled(OrderEvent):
+    name: ClassVar[str] = "order.cancelled"
+    reason: CancelReason

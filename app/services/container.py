@@ -22,13 +22,17 @@ from app.integrations.storage_s3 import S3Storage
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
+from app.services.catalogue import CatalogueService
 from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
 from app.services.housekeeping import HousekeepingService
 from app.services.jobs import JobService
 from app.services.mails import MailService
 from app.services.objects import ObjectService
+from app.services.orders import OrderService
+from app.services.payments import PaymentService
 from app.services.photos import PhotoService
+from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.users import UserService
 
@@ -50,6 +54,10 @@ class Container:
     appointments: AppointmentService
     jobs: JobService
     mails: MailService
+    products: ProductService
+    catalogue: CatalogueService
+    orders: OrderService
+    payments: PaymentService
     reports: ReportService
     objects: ObjectService
     photos: PhotoService
@@ -95,6 +103,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     mailer = make_mailer(settings.mail)
     redis = Redis(connection_pool=pool)
     circuits = Circuits(redis)
+    marketplace_client = MarketplaceClient(settings.marketplace, circuits=circuits)
+    payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
     failures = FailureLimit(
         RedisStorage(
@@ -113,8 +123,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         cursors=Cursors(opaque_tokens),
         mailer=mailer,
         storage=storage,
-        payments_client=PaymentsClient(settings.payments, circuits=circuits),
-        marketplace_client=MarketplaceClient(settings.marketplace, circuits=circuits),
+        payments_client=payments_client,
+        marketplace_client=marketplace_client,
         auth=AuthService(
             settings.auth,
             settings.verified_email_required,
@@ -128,6 +138,10 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         appointments=AppointmentService(zone),
         jobs=JobService(storage, settings.storage.link_seconds),
         mails=MailService(settings, database, mailer, opaque_tokens),
+        products=ProductService(),
+        catalogue=CatalogueService(database, marketplace_client),
+        orders=OrderService(settings.orders),
+        payments=PaymentService(database, payments_client, settings.base_url),
         reports=ReportService(settings.clinic, database, storage),
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),

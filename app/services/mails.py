@@ -10,14 +10,17 @@ from app.config import Settings
 from app.core.database import Database
 from app.core.enums import AppointmentStatus, TokenPurpose
 from app.core.jobs import JobFailed
+from app.core.money import say_money
 from app.core.security import OpaqueTokens
 from app.crud.appointments import appointments
 from app.crud.auth_sessions import auth_sessions
+from app.crud.orders import orders
 from app.crud.users import users
 from app.emails.render import render
 from app.integrations.mail import Mailer
 from app.integrations.mail_message import Mail, MailRejected, parse_mailbox
 from app.schemas.messages.mails import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
+from app.schemas.messages.orders import SendOrderMail
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,35 @@ class MailService:
         overtaken = found.status is not AppointmentStatus.BOOKED or found.starts_at != message.starts_at
         if message.kind is AppointmentMail.REMINDER and overtaken:
             return {"skipped": "the appointment was moved or ended"}
-        local = message.starts_at.astimezone(self.settings.clinic.zone)
         context = {
             "patient_name": found.patient_name,
             "doctor_name": found.doctor_name,
             "specialty": found.specialty,
-            "starts_at_local": f"{local:%A}, {local.day} {local:%B %Y at %H:%M}",
+            "starts_at_local": self._local(message.starts_at),
             "timezone": self.settings.clinic.timezone,
             "appointment_id": found.id,
         }
         return await self._send(found.email, f"appointment_{message.kind.value}", context, job_key)
+
+    async def send_order(self, message: SendOrderMail, *, job_key: str) -> dict[str, str]:
+        """Tell the patient what became of an order."""
+        found = await orders.for_mail(self.database.read, message.order_id)
+        if found is None:
+            raise JobFailed("the order is gone")
+        items = (f"{one['quantity']} × {one['name']} ({say_money(**one['price'])} each)" for one in found.items)
+        context = {
+            "patient_name": found.patient_name,
+            "items": ", ".join(items),
+            "total": say_money(found.total_amount, found.currency),
+            "expires_at_local": self._local(found.expires_at),
+            "timezone": self.settings.clinic.timezone,
+            "order_id": found.id,
+        }
+        return await self._send(found.email, f"order_{message.kind.value}", context, job_key)
+
+    def _local(self, moment: datetime) -> str:
+        local = moment.astimezone(self.settings.clinic.zone)
+        return f"{local:%A}, {local.day} {local:%B %Y at %H:%M}"
 
     async def _send(self, to: str, template: str, context: dict[str, object], job_key: str) -> dict[str, str]:
         words = render(template, context | {"clinic_name": self.settings.clinic.name})

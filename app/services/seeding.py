@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from app.config import Settings
 from app.core.audit import audit
-from app.core.database import Database, take_turns
+from app.core.database import Database, WriteSession, take_turns
 from app.core.enums import Role
 from app.core.hashing import PasswordHasher
 from app.crud.doctors import doctors
+from app.crud.products import products
 from app.crud.users import users
-from app.models import Doctor
+from app.models import Doctor, Product
 
 _WEEKDAYS = range(5)
 _DOCTORS = (
@@ -20,6 +21,14 @@ _DOCTORS = (
     ("Dr. Chiara Rossi", "Paediatrics", 20, (("08:00", "12:00"), ("14:00", "18:00"))),
     ("Dr. Élodie Martin", "Neurology", 45, (("10:00", "13:00"), ("14:00", "18:30"))),
 )
+_PRODUCTS = (
+    ("ORTHO-KNEE-M", "Knee support, medium", 3490, 25),
+    ("THERMO-01", "Clinical thermometer", 1250, 60),
+    ("BP-ARM-02", "Upper-arm blood pressure monitor", 5990, 12),
+    ("SUN-50-200", "Sun cream SPF 50, 200 ml", 1690, 80),
+    ("TAPE-BLUE-5", "Kinesiology tape, 5 m", 890, 100),
+    ("FIRST-AID-S", "First aid kit, small", 1995, 40),
+)
 # Any number: two processes that seed at once take turns.
 _SEED_LOCK = 4_721_002
 
@@ -28,10 +37,12 @@ _SEED_LOCK = 4_721_002
 class Seeded:
     superadmin: bool
     doctors: int
+    products: int
 
 
 async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -> Seeded:
-    """The first superadmin unless that e-mail has an account and, outside production, six doctors if there are none."""
+    """The first superadmin unless that e-mail has an account and, outside production, six doctors and six
+    products if there are none."""
     email = settings.first.superadmin_email
     password_hash = await hasher.hash(settings.first.superadmin_password.get_secret_value())
     async with database.session_scope() as session:
@@ -48,10 +59,26 @@ async def seed(settings: Settings, database: Database, hasher: PasswordHasher) -
             await audit(
                 session, action="user.created", object_type="user", object_id=made.id, changes={"role": made.role.value}
             )
-        if settings.production or await doctors.exists(session):
-            return Seeded(made is not None, 0)
-        for full_name, specialty, minutes, spans in _DOCTORS:
-            hours = [{"weekday": weekday, "start": start, "end": end} for weekday in _WEEKDAYS for start, end in spans]
-            session.add(Doctor(full_name=full_name, specialty=specialty, slot_minutes=minutes, hours=hours))
-        await session.flush()
-        return Seeded(made is not None, len(_DOCTORS))
+        if settings.production:
+            return Seeded(made is not None, 0, 0)
+        return Seeded(made is not None, await _add_doctors(session), await _add_products(session))
+
+
+async def _add_doctors(session: WriteSession) -> int:
+    if await doctors.exists(session):
+        return 0
+    for full_name, specialty, minutes, spans in _DOCTORS:
+        hours = [{"weekday": weekday, "start": start, "end": end} for weekday in _WEEKDAYS for start, end in spans]
+        session.add(Doctor(full_name=full_name, specialty=specialty, slot_minutes=minutes, hours=hours))
+    await session.flush()
+    return len(_DOCTORS)
+
+
+async def _add_products(session: WriteSession) -> int:
+    if await products.exists(session):
+        return 0
+    session.add_all(
+        Product(sku=sku, name=name, price=price, currency="EUR", stock=stock) for sku, name, price, stock in _PRODUCTS
+    )
+    await session.flush()
+    return len(_PRODUCTS)

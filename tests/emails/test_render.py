@@ -24,7 +24,15 @@ APPOINTMENT: dict[str, object] = {
     "clinic_name": "Riverside Clinic",
     "appointment_id": 42,
 }
-CONTEXT: dict[str, object] = ACCOUNT | APPOINTMENT
+ORDER: dict[str, object] = {
+    "patient_name": "José Álvarez",
+    "items": "2 × Plaster (2.50 EUR each)",
+    "total": "5.00 EUR",
+    "clinic_name": "Riverside Clinic",
+    "order_id": 4711,
+}
+UNTIL: dict[str, object] = {"expires_at_local": "Tuesday, 3 March 2026 at 15:00", "timezone": "Europe/Berlin"}
+CONTEXT: dict[str, object] = ACCOUNT | APPOINTMENT | ORDER | UNTIL
 VARIABLES = {
     "verify_email": {"full_name", "link", "token", "expires_hours", "clinic_name"},
     "account_exists": {"full_name", "clinic_name", "sign_in_link"},
@@ -32,6 +40,8 @@ VARIABLES = {
         f"appointment_{what}": set(APPOINTMENT)
         for what in ("booked", "rescheduled", "cancelled", "reminder")
     },
+    "order_placed": set(ORDER | UNTIL),
+    **{f"order_{what}": set(ORDER) for what in ("paid", "cancelled", "expired", "refunded")},
 }  # fmt: skip
 
 

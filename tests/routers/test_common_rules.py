@@ -54,6 +54,11 @@ async def test_without_a_good_token_nobody_is_signed_in(client: httpx.AsyncClien
         ("GET", "/jobs/1"),
         ("GET", "/jobs/1/result"),
         ("POST", "/reports"),
+        ("POST", "/products"),
+        ("POST", "/orders"),
+        ("GET", "/orders/1"),
+        ("POST", "/orders/1/cancel"),
+        ("DELETE", "/products/1"),
     ],
 )
 async def test_what_is_not_for_anyone_asks_who_you_are(client: httpx.AsyncClient, method: str, path: str) -> None:

@@ -6,9 +6,12 @@ from app.schemas.events import (
     AppointmentCancelled,
     AppointmentCompleted,
     AppointmentRescheduled,
+    OrderCancelled,
+    OrderPaid,
     UserRegistered,
 )
 from app.services.handlers.mails import mail_patient, mail_verification
+from app.services.handlers.orders import mail_buyer, withdraw_payments
 
 
 def event_handlers() -> Handlers:
@@ -17,5 +20,7 @@ def event_handlers() -> Handlers:
         AppointmentRescheduled: (mail_patient,),
         AppointmentCancelled: (mail_patient,),
         AppointmentCompleted: (),
+        OrderPaid: (mail_buyer, withdraw_payments),
+        OrderCancelled: (mail_buyer, withdraw_payments),
         UserRegistered: (mail_verification,),
     }

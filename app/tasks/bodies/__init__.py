@@ -2,8 +2,11 @@
 
 from app.services.container import Container
 from app.tasks.attempt import Bodies
+from app.tasks.bodies.catalogue import catalogue_bodies
 from app.tasks.bodies.housekeeping import housekeeping_bodies
 from app.tasks.bodies.mails import mail_bodies
+from app.tasks.bodies.orders import order_bodies
+from app.tasks.bodies.payments import payment_bodies
 from app.tasks.bodies.photos import photo_bodies
 from app.tasks.bodies.reports import report_bodies
 
@@ -15,4 +18,7 @@ def bodies(container: Container) -> Bodies:
         **report_bodies(container.reports),
         **photo_bodies(container.photos),
         **housekeeping_bodies(container.housekeeping),
+        **order_bodies(container.orders, container.mails),
+        **payment_bodies(container.payments),
+        **catalogue_bodies(container.catalogue),
     }
