@@ -33,6 +33,8 @@ from app.routers import (
     problems,
     products,
     users,
+    webhook_endpoints,
+    webhooks,
 )
 from app.routers.route import BASE_PATH
 from app.routers.uploads import ENVELOPE
@@ -93,7 +95,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
     )
     app.state.settings = settings
-    for module in (auth, users, doctors, photos, appointments, jobs, audit_events, products, orders):
+    for module in (
+        auth,
+        users,
+        doctors,
+        photos,
+        appointments,
+        jobs,
+        audit_events,
+        products,
+        orders,
+        webhooks,
+        webhook_endpoints,
+    ):
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -130,7 +144,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         uploads={
             re.compile(rf"PUT .*{BASE_PATH}/doctors/[0-9]+/photo"): BodyLimit(
                 settings.photos.upload_limit + ENVELOPE, settings.photos.upload_timeout
-            )
+            ),
+            re.compile(rf"POST .*{BASE_PATH}/webhooks/.*"): BodyLimit(
+                min(webhooks.BODY_LIMIT, settings.api.body_limit), settings.api.body_timeout
+            ),
         },
         hsts=settings.production,
     )

@@ -39,6 +39,7 @@ def main() -> int:
         run.start()
         run.ceiling()
         run.rounds()
+        run.burst()
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1

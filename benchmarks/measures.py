@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from benchmarks import webhooks
 from benchmarks.servers import Generator, Group, Server
 from benchmarks.stage import APPOINTMENTS, CLIENTS, HOST, Account, Stage
 from benchmarks.stats import Sample, merged, middle
@@ -63,6 +64,8 @@ class Results:
     start_me: list[float] = field(default_factory=list)
     memory: dict[str, float] = field(default_factory=dict)
     core_shares: list[float] = field(default_factory=list)
+    burst_seconds: float = 0
+    burst_lost: int = 0
 
     def of(self, measure: str, contender: str, figure: Callable[[Sample], float]) -> float:
         return middle(self.samples[measure, contender], figure)
@@ -98,6 +101,8 @@ class Run:
             self.contenders[name] = Contender(self.stage.start_floor(name, module), "", self.stage.floor_token)
             me = {"Authorization": f"Bearer {self.stage.floor_token(self.stage.accounts[0])}"}
             self.contenders[name].server.wait_for("/users/me", me)
+        self.contenders["W"] = Contender(self.stage.start_floor("W", "webhooks"), "", self.stage.floor_token)
+        self.contenders["W"].server.wait_for("/", {})
         self._later_cursor = self._follow_cursors()
 
     def stop(self) -> None:
@@ -128,6 +133,12 @@ class Run:
             self._in_turns(pages if number % 2 else pages[::-1])
             self._in_turns([("list", name, partial(self._list, name)) for name in pair])
             self._in_turns([("book", name, partial(self._book, name)) for name in pair])
+            self._in_turns(
+                [
+                    ("webhook", name, partial(self._webhooks, name))
+                    for name in (("F", "W") if number % 2 else ("W", "F"))
+                ]
+            )
             for name in pair:
                 self._load("login", name, self._logins(name), self.windows.login)
             for name in pair:
@@ -171,6 +182,20 @@ class Run:
     def _book(self, name: str) -> Group:
         amount = int((self.windows.short + WARMUP) * BOOKINGS_PER_SECOND)
         return Group("book", CLIENTS, list(self._bookings(self.contenders[name], amount)), expect=201, once=True)
+
+    def _webhooks(self, name: str) -> Group:
+        amount = int((self.windows.short + WARMUP) * webhooks.PER_SECOND)
+        requests = list(webhooks.signed(self.contenders[name].base, HOST, amount))
+        return Group("webhook", CLIENTS, requests, expect=202, once=True)
+
+    def burst(self) -> None:
+        """20,000 webhooks as fast as they are taken, and how many of them are in the table afterwards."""
+        requests = list(webhooks.signed(API, HOST, webhooks.BURST))
+        before, group = self.stage.stored_webhooks(), Group("burst", CLIENTS, requests, expect=202, once=True)
+        began = time.perf_counter()
+        self.generator.run(self.contenders["F"].server, group, seconds=60, warmup=0)
+        self.results.burst_seconds = time.perf_counter() - began
+        self.results.burst_lost = webhooks.BURST - (self.stage.stored_webhooks() - before)
 
     def _bookings(self, contender: Contender, amount: int) -> Iterator[str]:
         patients = self.stage.accounts[1:]

@@ -25,6 +25,9 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least("list of 20: F over T with count", rate("list", "F", "T"), 2),
         at_most(f"page {PAGE:,} over page 1, median latency", _later_page(results), 1.2),
         at_least("POST /appointments: F over T's bare insert", rate("book", "F", "T"), 0.6),
+        at_least("POST /webhooks/payments: F over W's bare insert", rate("webhook", "F", "W"), 0.8),
+        at_most("20,000 webhooks at full speed: lost", results.burst_lost, 0),
+        Verdict("20,000 webhooks at full speed", results.burst_seconds, SECONDS),
         Verdict("login alone: F over T's plain threads", rate("login", "F", "T")),
         at_most("stall: p99 of steady me beside logins over alone", _stall(results, "steady me", "F"), 1.5),
         at_least("login beside steady me: F over T", rate("login beside steady me", "F", "T"), 0.4),
@@ -32,7 +35,9 @@ def verdicts(results: Results) -> list[Verdict]:
         Verdict("stall when readers never pause", _stall(results, "me", "F")),
         Verdict("login beside those: F over T", rate("login beside me", "F", "T")),
         Verdict("stall of T's plain threads then", _stall(results, "me", "T")),
-        at_most(f"slowest answer at {CLIENTS} clients", results.slowest("F", "me", "list", "book"), 1, SECONDS),
+        at_most(
+            f"slowest answer at {CLIENTS} clients", results.slowest("F", "me", "list", "book", "webhook"), 1, SECONDS
+        ),
         at_most("start to first 200 of /users/me", start, 2.5, SECONDS),
         Verdict("start to first 200 of /health/live", median(results.start_live), SECONDS),
     ]
@@ -129,8 +134,9 @@ WHO = """F is Frontdesk, `python -m app api` with `ENVIRONMENT=production` and a
 multi-process files, a JSON access log written to a file, request ids, security headers, allowed hosts, CORS, trusted
 proxies, the limit on failed sign-ins, sessions that can be revoked, the job that each booking enqueues. T is textbook
 FastAPI with a SQLAlchemy session per request and a JWT, A is FastAPI on a bare asyncpg pool with a JWT; neither has
-anything else (`benchmarks/floors/`). Where T reads the user and writes the row, F also reads the doctor under a lock,
-checks the hours and enqueues a mail."""
+anything else (`benchmarks/floors/`). W is FastAPI on a bare asyncpg pool that checks a webhook's signature and inserts
+it, where F also enqueues the job that handles it. Where T reads the user and writes the row, F also reads the doctor
+under a lock, checks the hours and enqueues a mail."""
 
 
 def _bullets(windows: Windows, cores: Cores) -> str:

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from app.config import AuthSettings, HashingSettings
 from app.core.security import AccessTokens
 from benchmarks.servers import ROOT, UVICORN, Cores, Server, free_port, pin
+from benchmarks.webhooks import SECRET as WEBHOOK_SECRET
 from deploy.local.engines import PostgresEngine, ValkeyEngine
 
 HOST = "clinic.example.org"
@@ -104,6 +105,16 @@ class Stage:
             yield DOCTORS + 1 + number % DOCTORS, starts_at.isoformat().replace("+00:00", "Z")
         self._next_slot += amount
 
+    def stored_webhooks(self) -> int:
+        async def ask() -> int:
+            connection = await asyncpg.connect(self.dsn)
+            try:
+                return int(await connection.fetchval("SELECT count(*) FROM webhook_events"))
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
+
     def service_token(self, account: Account) -> str:
         return self._tokens.issue(user_id=account.id, session_id=account.id, role="client", scope="")[0]
 
@@ -131,6 +142,12 @@ class Stage:
             "MAIL_HOST": "mail.invalid",
             "MAIL_SENDER": f"Clinic <clinic@{HOST}>",
             "STORAGE_DIRECTORY": str(self.state / "storage"),
+            "PAYMENTS_URL": "https://payments.invalid",
+            "PAYMENTS_API_KEY": SECRET,
+            "PAYMENTS_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+            "MARKETPLACE_URL": "https://marketplace.invalid",
+            "MARKETPLACE_API_KEY": SECRET,
+            "MARKETPLACE_WEBHOOK_SECRETS": SECRET,
             "LOG_FORMAT": "json",
             "PROMETHEUS_MULTIPROC_DIR": str(self.state / "metrics"),
         }
@@ -142,6 +159,7 @@ class Stage:
     def start_floor(self, name: str, module: str) -> Server:
         port = free_port()
         env = self._env() | {"FLOOR_URL": self.postgres.url, "FLOOR_DSN": self.dsn, "FLOOR_SECRET": SECRET}
+        env["FLOOR_WEBHOOK_SECRET"] = WEBHOOK_SECRET
         return self._start(name, [*UVICORN, "--port", str(port), f"benchmarks.floors.{module}:app"], env, port)
 
     def _start(self, name: str, arguments: list[str], env: dict[str, str], port: int) -> Server:

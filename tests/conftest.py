@@ -17,6 +17,7 @@ from app.main import create_app
 from app.services.container import Container, build
 from app.services.readiness import alembic_config
 from deploy.local.engines import PostgresEngine, ValkeyEngine
+from tests.outgoing import Outgoing, allowing_here
 from tests.support import World
 
 FAST_POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -110,3 +111,13 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
+
+
+@pytest.fixture
+async def outgoing(
+    app: FastAPI, container: Container, client: httpx.AsyncClient, world: World
+) -> AsyncIterator[Outgoing]:
+    """Webhooks to partners on this machine."""
+    async with allowing_here(container) as allowing:
+        app.state.container = allowing
+        yield Outgoing(allowing, world, client, await world.admin())

@@ -52,6 +52,7 @@ ONLY_IN: Mapping[str, str] = {
     "jwt": "core",
     "aiosmtplib": "integrations",
     "httpx": "integrations sandbox",
+    "httpcore": "integrations",
     "jinja2": "emails",
     "reportlab": "services",
     "PIL": "services",

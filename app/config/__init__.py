@@ -11,6 +11,7 @@ from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerS
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
 from app.config.shop import OrderSettings
 from app.config.telemetry import TelemetrySettings
+from app.config.webhooks import WebhooksSettings
 
 __all__ = [
     "ApiSettings",
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "StorageSettings",
     "TelemetrySettings",
+    "WebhooksSettings",
     "WorkerSettings",
     "get_settings",
     "load_settings",

@@ -28,6 +28,7 @@ from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.shop import OrderSettings
 from app.config.telemetry import TelemetrySettings
+from app.config.webhooks import WebhooksSettings
 
 
 class Settings(BaseSettings):
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     clinic: ClinicSettings = ClinicSettings()
     mail: MailSettings = MailSettings()
     storage: StorageSettings = StorageSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     payments: PaymentsSettings = PaymentsSettings()
     marketplace: MarketplaceSettings = MarketplaceSettings()
     photos: PhotoSettings = PhotoSettings()

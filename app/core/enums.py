@@ -51,6 +51,42 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
+class WebhookProvider(StrEnum):
+    """Partners that send us webhooks; the last part of the path."""
+
+    PAYMENTS = "payments"
+    MARKETPLACE = "marketplace"
+
+
+class WebhookStatus(StrEnum):
+    """Of an event that a partner sent."""
+
+    RECEIVED = "received"
+    HANDLED = "handled"
+    IGNORED = "ignored"
+    FAILED = "failed"
+
+
+class DeliveryStatus(StrEnum):
+    """Of an event that is sent to a partner."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class EventName(StrEnum):
+    """The domain events that partners may subscribe to."""
+
+    APPOINTMENT_BOOKED = "appointment.booked"
+    APPOINTMENT_RESCHEDULED = "appointment.rescheduled"
+    APPOINTMENT_CANCELLED = "appointment.cancelled"
+    APPOINTMENT_COMPLETED = "appointment.completed"
+    ORDER_PAID = "order.paid"
+    ORDER_CANCELLED = "order.cancelled"
+    USER_REGISTERED = "user.registered"
+
+
 class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 

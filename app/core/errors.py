@@ -24,6 +24,11 @@ class Unauthenticated(DomainError):
     message = "The access token is missing, expired or not valid."
 
 
+class InvalidSignature(DomainError):
+    code = "invalid_signature"
+    message = "The webhook's signature is missing, stale, or of none of the secrets."
+
+
 class InvalidGrant(DomainError):
     code = "invalid_grant"
     message = "The credentials or the refresh token are not valid."

@@ -38,6 +38,13 @@ PAYMENT_EVENTS = Counter(
     "What came of the payment provider's events: the new state, known, mismatch or unknown",
     ["type", "outcome"],
 )
+WEBHOOKS = Counter("frontdesk_webhooks_sent_total", "Attempts at sending webhooks by outcome", ["event", "outcome"])
+WEBHOOK_SECONDS = Histogram(
+    "frontdesk_webhook_seconds",
+    "Duration of one attempt at sending a webhook",
+    ["outcome"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10),
+)
 HASHING_WAITING = Gauge(
     "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
 )

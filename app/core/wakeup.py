@@ -4,6 +4,7 @@ A lost wake-up costs a poll interval, never work: the relay looks into the ledge
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -44,6 +45,21 @@ class RedisWaker:
                 log.debug("wake-up not sent; the relay will poll", error=repr(error))
             if not self._again:
                 return
+
+
+async def listen(redis: Redis, on_wake: Callable[[], None]) -> None:
+    """Call `on_wake` for each wake-up, until cancelled. While Redis is away, whoever waits for them polls."""
+    while True:
+        try:
+            async with redis.pubsub() as channel:
+                await channel.subscribe(CHANNEL)
+                on_wake()
+                while True:
+                    if await channel.get_message(ignore_subscribe_messages=True, timeout=5):
+                        on_wake()
+        except Exception as error:  # noqa: BLE001 - whatever breaks the channel, the listeners poll
+            log.debug("not listening for wake-ups", error=repr(error))
+            await asyncio.sleep(1)
 
 
 _waker: Waker | None = None

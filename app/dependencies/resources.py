@@ -22,6 +22,8 @@ from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.users import UserService
+from app.services.webhook_endpoints import WebhookEndpointService
+from app.services.webhook_inbox import WebhookInbox
 
 
 def container_of(request: Request) -> Container:
@@ -64,6 +66,14 @@ async def get_jobs(request: Request) -> JobService:
     return container_of(request).jobs
 
 
+async def get_inbox(request: Request) -> WebhookInbox:
+    return container_of(request).inbox
+
+
+async def get_webhook_endpoints(request: Request) -> WebhookEndpointService:
+    return container_of(request).webhook_endpoints
+
+
 async def get_reports(request: Request) -> ReportService:
     return container_of(request).reports
 
@@ -99,6 +109,8 @@ Users = Annotated[UserService, Depends(get_users)]
 Doctors = Annotated[DoctorService, Depends(get_doctors)]
 Appointments = Annotated[AppointmentService, Depends(get_appointments)]
 Jobs = Annotated[JobService, Depends(get_jobs)]
+Inbox = Annotated[WebhookInbox, Depends(get_inbox)]
+WebhookEndpoints = Annotated[WebhookEndpointService, Depends(get_webhook_endpoints)]
 Reports = Annotated[ReportService, Depends(get_reports)]
 Photos = Annotated[PhotoService, Depends(get_photos)]
 AuditEvents = Annotated[AuditEventService, Depends(get_audit_events)]

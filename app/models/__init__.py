@@ -13,6 +13,8 @@ from app.models.product import Product
 from app.models.schedule import ScheduleState
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
+from app.models.webhook_endpoint import WebhookDelivery, WebhookEndpoint
+from app.models.webhook_event import WebhookEvent
 
 __all__ = [
     "Appointment",
@@ -32,4 +34,7 @@ __all__ = [
     "TemporaryObject",
     "TimeOff",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
 ]

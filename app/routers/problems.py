@@ -19,6 +19,7 @@ log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 STATUSES: Mapping[type[errors.DomainError], int] = {
     errors.Unauthenticated: 401,
+    errors.InvalidSignature: 401,
     errors.InvalidGrant: 400,
     errors.InvalidGrantRequest: 400,
     errors.UnsupportedGrant: 400,

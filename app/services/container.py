@@ -12,13 +12,16 @@ from app.core.hashing import PasswordHasher
 from app.core.listing import Cursors
 from app.core.rate_limit import FailureLimit
 from app.core.redis import make_pool
+from app.core.sealing import Sealer
 from app.core.security import AccessTokens, OpaqueTokens
 from app.integrations.circuit_shared import Circuits
 from app.integrations.mail import FileMailer, Mailer, SmtpMailer
 from app.integrations.marketplace import MarketplaceClient
 from app.integrations.payments import PaymentsClient
+from app.integrations.public_addresses import AddressPolicy, SystemResolver
 from app.integrations.storage import LocalStorage, Storage
 from app.integrations.storage_s3 import S3Storage
+from app.integrations.webhook_sender import WebhookSender
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
@@ -35,6 +38,9 @@ from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.users import UserService
+from app.services.webhook_delivery import WebhookDeliveryService
+from app.services.webhook_endpoints import WebhookEndpointService
+from app.services.webhook_inbox import WebhookInbox, make_inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,9 @@ class Container:
     photos: PhotoService
     housekeeping: HousekeepingService
     audit_events: AuditEventService
+    inbox: WebhookInbox
+    webhook_endpoints: WebhookEndpointService
+    deliveries: WebhookDeliveryService
 
     async def close(self) -> None:
         self.hasher.close()
@@ -106,6 +115,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     marketplace_client = MarketplaceClient(settings.marketplace, circuits=circuits)
     payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
+    sealer, resolver = Sealer(settings.auth), SystemResolver()
+    policy = AddressPolicy(settings.webhooks.allow_private)
     failures = FailureLimit(
         RedisStorage(
             "async+" + settings.redis.url.get_secret_value(),
@@ -147,4 +158,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         photos=PhotoService(settings.photos, storage, objects),
         housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
         audit_events=AuditEventService(),
+        inbox=make_inbox(settings, database),
+        webhook_endpoints=WebhookEndpointService(sealer, resolver, policy),
+        deliveries=WebhookDeliveryService(database, sealer, WebhookSender(resolver, policy)),
     )

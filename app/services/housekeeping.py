@@ -11,12 +11,15 @@ from app.crud import job_control
 from app.crud.audit_events import audit_events
 from app.crud.auth_sessions import auth_sessions
 from app.crud.idempotency_keys import KEPT, idempotency_keys
+from app.crud.webhook_deliveries import webhook_deliveries
+from app.crud.webhook_events import webhook_events
 from app.integrations.storage import Storage
 from app.schemas.messages.housekeeping import Pruned
 from app.services.appointments import AppointmentService
 from app.services.objects import ObjectService
 
 BATCH = 1000
+WEBHOOKS = timedelta(days=30)
 Cut = Callable[[WriteSession, int], Awaitable[int]]
 
 
@@ -63,6 +66,8 @@ class HousekeepingService:
             Pruned.AUDIT_EVENTS: lambda session, limit: audit_events.prune(
                 session, days=self.retention.audit_events, limit=limit
             ),
+            Pruned.WEBHOOK_EVENTS: lambda session, limit: webhook_events.prune(session, kept=WEBHOOKS, limit=limit),
+            Pruned.DELIVERIES: lambda session, limit: webhook_deliveries.prune(session, kept=WEBHOOKS, limit=limit),
         }
 
     async def _cut_jobs(self, session: WriteSession, limit: int) -> int:

@@ -5,6 +5,7 @@ Each method is one attempt. The Message-ID is made of the job's key: the same fo
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from app.config import Settings
 from app.core.database import Database
@@ -16,10 +17,17 @@ from app.crud.appointments import appointments
 from app.crud.auth_sessions import auth_sessions
 from app.crud.orders import orders
 from app.crud.users import users
+from app.crud.webhook_endpoints import webhook_endpoints
 from app.emails.render import render
 from app.integrations.mail import Mailer
 from app.integrations.mail_message import Mail, MailRejected, parse_mailbox
-from app.schemas.messages.mails import AppointmentMail, SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
+from app.schemas.messages.mails import (
+    AppointmentMail,
+    SendAccountExistsMail,
+    SendAppointmentMail,
+    SendEndpointDisabledMail,
+    SendVerificationMail,
+)
 from app.schemas.messages.orders import SendOrderMail
 
 
@@ -59,6 +67,21 @@ class MailService:
             return {"skipped": "the account is gone"}
         context = {"full_name": user.full_name, "sign_in_link": self.settings.base_url}
         return await self._send(user.email, "account_exists", context, job_key)
+
+    async def send_endpoint_disabled(self, message: SendEndpointDisabledMail, *, job_key: str) -> dict[str, str]:
+        """Tell its owner that an endpoint gets no more webhooks, unless it was turned on again or deleted since."""
+        endpoint = await webhook_endpoints.get(self.database.read, message.endpoint_id)
+        owner = await users.get(self.database.read, endpoint.created_by) if endpoint is not None else None
+        if endpoint is None or owner is None or endpoint.is_active:
+            return {"skipped": "the endpoint is on again, or it or its owner are gone"}
+        reasons = {"gone": "it answered that it is gone (410)", "failing": "nothing has succeeded for three days"}
+        context = {
+            "full_name": owner.full_name,
+            "host": urlsplit(endpoint.url).netloc,
+            "endpoint_id": endpoint.id,
+            "reason": reasons.get(endpoint.disabled_reason, "an administrator turned it off"),
+        }
+        return await self._send(owner.email, "webhook_endpoint_disabled", context, job_key)
 
     async def send_appointment(self, message: SendAppointmentMail, *, job_key: str) -> dict[str, str]:
         """Tell the patient what became of an appointment; a reminder that time has overtaken is not sent."""

@@ -15,7 +15,7 @@ from app.core.database import AnyRow
 from app.core.jobs import Queue
 from app.core.logging import get_logger
 from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
-from app.core.wakeup import CHANNEL
+from app.core.wakeup import listen
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.bodies import bodies
@@ -47,7 +47,7 @@ class Relay:
 
     async def run(self) -> None:
         """Work until `stop`. Whatever fails is logged and tried again: the ledger has it all."""
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(listen(self._container.redis, self._wake.set))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
@@ -74,20 +74,6 @@ class Relay:
             await came(wake or self._stopping, within=seconds if pause is None else min(pause, seconds))
             if wake:
                 wake.clear()
-
-    async def _listen(self) -> None:
-        """Turn wake-up calls into an event. While Redis is away the relay polls."""
-        while True:
-            try:
-                async with self._container.redis.pubsub() as channel:
-                    await channel.subscribe(CHANNEL)
-                    self._wake.set()
-                    while True:
-                        if await channel.get_message(ignore_subscribe_messages=True, timeout=5):
-                            self._wake.set()
-            except Exception as error:  # noqa: BLE001 - whatever breaks the channel, the relay polls
-                log.debug("not listening for wake-ups", error=repr(error))
-                await asyncio.sleep(1)
 
     async def publish(self) -> None:
         """Give every due job to its queue."""

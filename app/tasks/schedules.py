@@ -17,6 +17,8 @@ PRUNED_AT: Mapping[Pruned, str] = {
     Pruned.SESSIONS: "27 3 * * *",
     Pruned.JOBS: "37 3 * * *",
     Pruned.AUDIT_EVENTS: "47 3 * * *",
+    Pruned.WEBHOOK_EVENTS: "7 4 * * *",
+    Pruned.DELIVERIES: "17 4 * * *",
 }
 
 

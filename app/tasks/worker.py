@@ -21,6 +21,7 @@ from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
 from app.tasks.broker import ARQ_QUEUE, TASK, make_arq, make_celery
 from app.tasks.cancellation import came, cancel
+from app.tasks.deliverer import Deliverer
 from app.tasks.relay import Relay
 
 log = get_logger(__name__)
@@ -132,20 +133,25 @@ async def _serve(settings: Settings) -> None:
     use_waker(RedisWaker(container.redis))
     arq = make_arq(settings)
     worker = _make_worker(settings, arq, Runner(container.database, bodies(container), settings.jobs))
-    relay = Relay(container, arq, make_celery(settings))
+    relay, deliverer = Relay(container, arq, make_celery(settings)), Deliverer(container)
     ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=worker.ready.is_set)
     ops.start()
-    tasks = relaying, working = asyncio.create_task(relay.run()), asyncio.create_task(worker.main())
+    tasks = relaying, delivering, working = (
+        asyncio.create_task(relay.run()),
+        asyncio.create_task(deliverer.run()),
+        asyncio.create_task(worker.main()),
+    )
     log.info("started", concurrency=settings.jobs.concurrency)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     crashed = [task for task in tasks if task.done()]
     log.info("stopping", jobs=len(worker.tasks))
     worker.stop()
+    deliverer.stop()
     await asyncio.wait({working}, timeout=STEP_SECONDS)
     await worker.drain(settings.jobs.shutdown_grace)
     relay.stop()
-    await asyncio.wait({relaying}, timeout=STEP_SECONDS)
+    await asyncio.wait({relaying, delivering}, timeout=STEP_SECONDS)
     if left := await cancel(*tasks, stopping, within=3):
         log.warning("left running at the end", tasks=len(left))
     ops.stop()

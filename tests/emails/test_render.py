@@ -32,9 +32,17 @@ ORDER: dict[str, object] = {
     "order_id": 4711,
 }
 UNTIL: dict[str, object] = {"expires_at_local": "Tuesday, 3 March 2026 at 15:00", "timezone": "Europe/Berlin"}
-CONTEXT: dict[str, object] = ACCOUNT | APPOINTMENT | ORDER | UNTIL
+ENDPOINT: dict[str, object] = {
+    "full_name": "Zoë Żółć",
+    "clinic_name": "Riverside Clinic",
+    "host": "hooks.example",
+    "endpoint_id": 7,
+    "reason": "nothing has succeeded for three days",
+}
+CONTEXT: dict[str, object] = ACCOUNT | APPOINTMENT | ORDER | UNTIL | ENDPOINT
 VARIABLES = {
     "verify_email": {"full_name", "link", "token", "expires_hours", "clinic_name"},
+    "webhook_endpoint_disabled": set(ENDPOINT),
     "account_exists": {"full_name", "clinic_name", "sign_in_link"},
     **{
         f"appointment_{what}": set(APPOINTMENT)

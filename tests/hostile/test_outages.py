@@ -21,12 +21,13 @@ from pydantic import SecretStr
 from sqlalchemy import literal, select
 
 import app.core.database as database_module
-from app.config import DatabaseSettings, Settings
+from app.config import DatabaseSettings, PaymentsSettings, Settings
 from app.core.database import Database
 from deploy.local.engines import PostgresEngine, ValkeyEngine
 from tests.conftest import FAST_POSTGRES
 from tests.hostile.process import ROOT, Answer, ApiProcess
 from tests.support import API, eventually, next_weekday
+from tests.webhooks import body, payment
 
 PASSWORD = "a password of the tests"
 EMAIL = "outage@example.com"
@@ -81,13 +82,18 @@ class Clinic:
         return await self.api.ask("POST", f"{API}/appointments", self.headers, body)
 
     async def needing_postgres(self) -> list[Answer]:
-        """One of each kind, all at once: public read, own profile, write, sign-in."""
+        """One of each kind, all at once: public read, own profile, write, sign-in, a partner's webhook."""
         kinds = [self.api.get(f"{API}/doctors"), self.api.get(f"{API}/users/me", self.headers)]
-        return list(await asyncio.gather(*kinds, self.book(), self.sign_in()))
+        return list(await asyncio.gather(*kinds, self.book(), self.sign_in(), self.webhook()))
+
+    async def webhook(self) -> Answer:
+        sent = body()
+        secret = PaymentsSettings().webhook_secrets[0].get_secret_value()
+        return await self.api.ask("POST", f"{API}/webhooks/payments", payment("msg_1", secret, sent), sent)
 
     async def well(self) -> bool:
         answers = [*(await self.needing_postgres()), await self.api.get("/health/ready")]
-        odd = [answer.body for answer in answers if answer.status not in (200, 201, 503)]
+        odd = [answer.body for answer in answers if answer.status not in (200, 201, 202, 503)]
         assert not odd
         away = [answer.body for answer in answers if answer.status == 503]
         print(away)  # shown when it stays so

@@ -10,6 +10,8 @@ class Pruned(StrEnum):
     """What grows, and is cut back by age."""
 
     JOBS = "jobs"
+    WEBHOOK_EVENTS = "webhook_events"
+    DELIVERIES = "deliveries"
     OBJECTS = "objects"
     IDEMPOTENCY_KEYS = "idempotency_keys"
     TOKENS = "tokens"

@@ -26,6 +26,13 @@ class SendAccountExistsMail(JobMessage):
     user_id: int
 
 
+class SendEndpointDisabledMail(JobMessage):
+    """Tell its owner that a webhook endpoint was turned off."""
+
+    name: ClassVar[str] = "mail.endpoint_disabled"
+    endpoint_id: int
+
+
 class SendAppointmentMail(JobMessage):
     """`starts_at` is the time that the mail speaks of; a mail that time has overtaken is not sent."""
 

@@ -12,15 +12,16 @@ from app.schemas.events import (
 )
 from app.services.handlers.mails import mail_patient, mail_verification
 from app.services.handlers.orders import mail_buyer, withdraw_payments
+from app.services.handlers.webhooks import announce
 
 
 def event_handlers() -> Handlers:
     return {
-        AppointmentBooked: (mail_patient,),
-        AppointmentRescheduled: (mail_patient,),
-        AppointmentCancelled: (mail_patient,),
-        AppointmentCompleted: (),
-        OrderPaid: (mail_buyer, withdraw_payments),
-        OrderCancelled: (mail_buyer, withdraw_payments),
-        UserRegistered: (mail_verification,),
+        AppointmentBooked: (mail_patient, announce),
+        AppointmentRescheduled: (mail_patient, announce),
+        AppointmentCancelled: (mail_patient, announce),
+        AppointmentCompleted: (announce,),
+        OrderPaid: (mail_buyer, withdraw_payments, announce),
+        OrderCancelled: (mail_buyer, withdraw_payments, announce),
+        UserRegistered: (mail_verification, announce),
     }

@@ -9,6 +9,7 @@ from app.tasks.bodies.orders import order_bodies
 from app.tasks.bodies.payments import payment_bodies
 from app.tasks.bodies.photos import photo_bodies
 from app.tasks.bodies.reports import report_bodies
+from app.tasks.bodies.webhooks import webhook_bodies
 
 
 def bodies(container: Container) -> Bodies:
@@ -21,4 +22,5 @@ def bodies(container: Container) -> Bodies:
         **order_bodies(container.orders, container.mails),
         **payment_bodies(container.payments),
         **catalogue_bodies(container.catalogue),
+        **webhook_bodies(container.inbox, container.webhook_endpoints),
     }

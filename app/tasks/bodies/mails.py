@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from app.schemas.messages.mails import SendAccountExistsMail, SendAppointmentMail, SendVerificationMail
+from app.schemas.messages.mails import (
+    SendAccountExistsMail,
+    SendAppointmentMail,
+    SendEndpointDisabledMail,
+    SendVerificationMail,
+)
 from app.services.mails import MailService
 from app.tasks.attempt import Attempt, Bodies
 
@@ -17,8 +22,12 @@ def mail_bodies(mails: MailService) -> Bodies:
     async def appointment(message: SendAppointmentMail, attempt: Attempt) -> Any:
         return await mails.send_appointment(message, job_key=attempt.job_key)
 
+    async def endpoint_disabled(message: SendEndpointDisabledMail, attempt: Attempt) -> Any:
+        return await mails.send_endpoint_disabled(message, job_key=attempt.job_key)
+
     return {
         SendVerificationMail: verification,
         SendAccountExistsMail: account_exists,
         SendAppointmentMail: appointment,
+        SendEndpointDisabledMail: endpoint_disabled,
     }

@@ -1,0 +1,124 @@
+"""Sends webhooks, beside the relay in each I/O worker. Any number may run at once: they take turns at claiming.
+
+A delivery waits for a stranger's server. So it takes no slot of the jobs, and no endpoint more than its share of these.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from app.core.batching import Batcher
+from app.core.database import AnyRow, is_retryable, is_unavailable
+from app.core.logging import get_logger
+from app.core.metrics import WEBHOOK_SECONDS, WEBHOOKS
+from app.core.wakeup import listen
+from app.services.container import Container
+from app.services.webhook_delivery import LEASE_SECONDS, Sent
+from app.tasks.cancellation import came, cancel
+
+log = get_logger(__name__)
+BREATH = 0.05
+"""Seconds between two claims: what comes in between is claimed together."""
+EXPIRE_INTERVAL = 60.0
+STOP_SECONDS = 2.0
+OUTCOMES = 200
+
+
+class Deliverer:
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._deliveries = container.deliveries
+        self._settings = container.settings.webhooks
+        self._interval = container.settings.jobs.relay_interval
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], bool] = {}
+        self._outcomes: Batcher[Sent] = Batcher(
+            self._settle, weigh=lambda _: 1, batch=OUTCOMES, waiting=10 * self._settings.concurrency
+        )
+
+    async def run(self) -> None:
+        """Work until `stop`; then wait for what is under way. Whatever fails is logged and tried again."""
+        listening = asyncio.create_task(listen(self._container.redis, self._wake.set))
+        expiring = asyncio.create_task(self._expire())
+        try:
+            while not self._stopping.is_set():
+                await self._step()
+                await came(self._stopping, within=BREATH)
+            if self._under_way:
+                await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
+        finally:
+            # Whoever is left over goes back by its lease, and is sent again under the same id.
+            await cancel(listening, expiring, *self._under_way, within=5)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        try:
+            claimed = await self._claim()
+        except Exception as error:  # noqa: BLE001 - it outlives every fault of its parts
+            log.warning("webhooks not claimed", error=repr(error))
+            claimed = []
+        for delivery in claimed:
+            # A context of its own: an attempt belongs to nobody's request.
+            task = asyncio.get_running_loop().create_task(self._attempt(delivery), context=Context())
+            self._under_way[task] = delivery.failures > 0
+            task.add_done_callback(self._under_way.pop)
+        if not claimed:
+            await came(self._wake, within=self._interval)
+
+    async def _claim(self) -> Sequence[AnyRow]:
+        free = self._settings.concurrency - len(self._under_way)
+        if free <= 0:
+            return []
+        return await self._deliveries.claim(
+            limit=free,
+            failing_limit=max(0, self._settings.concurrency // 2 - sum(self._under_way.values())),
+            per_endpoint=self._settings.per_endpoint,
+        )
+
+    async def _attempt(self, delivery: AnyRow) -> None:
+        sent = await self._deliveries.send(delivery)
+        outcome = "succeeded" if sent.outcome.succeeded else "failed"
+        WEBHOOKS.labels(delivery.event, outcome).inc()
+        WEBHOOK_SECONDS.labels(outcome).observe(sent.outcome.seconds)
+        log.info(
+            "webhook",
+            delivery_id=delivery.id,
+            endpoint_id=delivery.endpoint_id,
+            webhook=delivery.event,
+            attempt=delivery.attempts,
+            outcome=outcome,
+            status=sent.outcome.status,
+            error=sent.outcome.error,
+            duration_ms=round(sent.outcome.seconds * 1000, 1),
+        )
+        try:
+            await self._outcomes.add(sent)
+        except Exception as error:  # noqa: BLE001 - its lease ends, and it is sent again under the same id
+            log.warning("outcome of a webhook not noted", delivery_id=delivery.id, error=repr(error))
+        self._wake.set()
+
+    async def _settle(self, sent: Sequence[Sent]) -> None:
+        async for one in AsyncRetrying(
+            stop=stop_after_delay(LEASE_SECONDS / 2),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            retry=retry_if_exception(lambda error: is_unavailable(error) or is_retryable(error)),
+            reraise=True,
+        ):
+            with one:
+                await self._deliveries.settle(sent)
+
+    async def _expire(self) -> Any:
+        while True:
+            try:
+                await self._deliveries.expire()
+            except Exception as error:  # noqa: BLE001 - it outlives every fault of its parts
+                log.warning("webhooks not expired", error=repr(error))
+            await asyncio.sleep(EXPIRE_INTERVAL)
