@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.core.audit import audit, difference
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import DeliveryStatus
 from app.core.errors import Conflict, Invalid, NotFound
@@ -32,6 +33,7 @@ from app.services.webhook_payload import delivery_read
 
 CHECK_SECONDS = 2.0
 SEAL = "webhook-endpoint"
+OBJECT = "webhook_endpoint"
 OVERLAP = timedelta(hours=24)
 """How long the secret before the present one signs, too."""
 
@@ -66,7 +68,10 @@ class WebhookEndpointService:
             secret=self.sealer.seal(SEAL, secret.encode()),
             created_by=principal.id,
         )
-        return await webhook_endpoints.add(session, endpoint), secret
+        await webhook_endpoints.add(session, endpoint)
+        made = {"url": endpoint.url, "events": endpoint.events}
+        await audit(session, action="webhook_endpoint.created", object_type=OBJECT, object_id=endpoint.id, changes=made)
+        return endpoint, secret
 
     async def update(
         self,
@@ -88,6 +93,11 @@ class WebhookEndpointService:
         if changes.get("is_active") and not endpoint.is_active:
             changes |= {"disabled_reason": None, "failures": 0, "failing_since": None, "paused_until": None}
             session.after_commit(wake_relay)
+        shown = {name: value for name, value in changes.items() if name in ("url", "events", "is_active")}
+        if made := difference(endpoint, shown):
+            await audit(
+                session, action="webhook_endpoint.updated", object_type=OBJECT, object_id=endpoint_id, changes=made
+            )
         return await webhook_endpoints.patch(session, endpoint, changes)
 
     async def delete(
@@ -96,6 +106,7 @@ class WebhookEndpointService:
         """Nothing more is sent to it; what was sent stays on record for as long as any delivery does."""
         require_admin(principal)
         await webhook_endpoints.soft_delete(session, await self._locked(session, endpoint_id, if_match))
+        await audit(session, action="webhook_endpoint.deleted", object_type=OBJECT, object_id=endpoint_id)
 
     async def rotate_secret(
         self, session: WriteSession, *, principal: Principal, endpoint_id: int, if_match: str | None
@@ -106,6 +117,7 @@ class WebhookEndpointService:
         await webhook_endpoints.rotate(
             session, endpoint, secret=self.sealer.seal(SEAL, secret.encode()), overlap=OVERLAP
         )
+        await audit(session, action="webhook_endpoint.secret_rotated", object_type=OBJECT, object_id=endpoint_id)
         return endpoint, secret
 
     async def deliveries(self, read: ReadSession, *, principal: Principal, endpoint_id: int, query: PageQuery) -> Page:
@@ -135,6 +147,7 @@ class WebhookEndpointService:
             raise NotFound
         if not endpoint.is_active:
             raise Conflict("The endpoint is off; turn it on first.")
+        await audit(session, action="webhook.redelivered", object_type="webhook_delivery", object_id=delivery_id)
         return await enqueue(session, RedeliverWebhook(delivery_id=delivery_id))
 
     async def redeliver(self, session: WriteSession, *, delivery_id: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from app.config import Settings
+from app.core.audit import audit
 from app.core.batching import Batcher
 from app.core.context import current_cause
 from app.core.database import ANSWER_WITHIN, Database, ReadSession, WriteSession
@@ -98,6 +99,7 @@ class WebhookInbox:
         require_admin(principal)
         if await webhook_events.lock(session, event_id) is None:
             raise NotFound
+        await audit(session, action="webhook.replayed", object_type="webhook_event", object_id=event_id)
         job_id = await enqueue(session, HandleWebhook(event_id=event_id))
         await webhook_events.reopen(session, event_id, job_id=job_id)
         return job_id

@@ -38,6 +38,8 @@ async def test_an_endpoint_lives(client: httpx.AsyncClient, world: World) -> Non
     assert (await client.delete(place, headers=admin.headers)).status_code == 204
     assert_problem(await client.get(place, headers=admin.headers), 404, "not_found")
     assert_problem(await client.get(f"{place}/deliveries", headers=admin.headers), 404, "not_found")
+    done = await world.rows("SELECT action FROM audit_events WHERE object_type = 'webhook_endpoint' ORDER BY id")
+    assert [row.action.partition(".")[2] for row in done] == ["created", "updated", "deleted"]
 
 
 async def test_secrets_lie_sealed(client: httpx.AsyncClient, world: World) -> None:
