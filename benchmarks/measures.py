@@ -193,7 +193,7 @@ class Run:
         requests = list(webhooks.signed(API, HOST, webhooks.BURST))
         before, group = self.stage.stored_webhooks(), Group("burst", CLIENTS, requests, expect=202, once=True)
         began = time.perf_counter()
-        self.generator.run(self.contenders["F"].server, group, seconds=60, warmup=0)
+        self.generator.run(self.contenders["F"].server, group, seconds=600, warmup=0)
         self.results.burst_seconds = time.perf_counter() - began
         self.results.burst_lost = webhooks.BURST - (self.stage.stored_webhooks() - before)
 
