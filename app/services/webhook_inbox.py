@@ -20,6 +20,7 @@ from app.core.webhook_signatures import GitHubVerifier, Headers, StandardVerifie
 from app.crud.webhook_events import Incoming, webhook_events
 from app.schemas.messages.webhooks import HandleWebhook
 from app.services.principal import Principal, require_admin
+from app.services.webhook_appliers import apply_catalogue_change, apply_payment
 
 MAX_TYPE = 200
 # Beyond the sender's identity and the signature: what helps to understand an event later.
@@ -31,6 +32,12 @@ BATCH_BYTES, WAITING_BYTES = 2 * 1024 * 1024, 32 * 1024 * 1024
 Applier = Callable[[WriteSession, str, Any], Awaitable[bool]]
 """Acts on one provider's event of a type and body; False when the type means nothing to it, ValueError or
 ValidationError when the body makes no sense. It may be called again, and in any order."""
+
+
+APPLIERS: Mapping[str, Applier] = {
+    WebhookProvider.PAYMENTS: apply_payment,
+    WebhookProvider.MARKETPLACE: apply_catalogue_change,
+}
 
 
 class WebhookInbox:
@@ -120,7 +127,7 @@ def make_inbox(settings: Settings, database: Database) -> WebhookInbox:
         WebhookProvider.PAYMENTS: StandardVerifier(plain[WebhookProvider.PAYMENTS]),
         WebhookProvider.MARKETPLACE: GitHubVerifier(plain[WebhookProvider.MARKETPLACE]),
     }
-    return WebhookInbox(database, verifiers, appliers={})
+    return WebhookInbox(database, verifiers, appliers=APPLIERS)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
