@@ -115,8 +115,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     marketplace_client = MarketplaceClient(settings.marketplace, circuits=circuits)
     payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
-    sealer, resolver = Sealer(settings.auth), SystemResolver()
-    policy = AddressPolicy(settings.webhooks.allow_private)
+    sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
     failures = FailureLimit(
         RedisStorage(
             "async+" + settings.redis.url.get_secret_value(),
@@ -159,6 +158,6 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
         audit_events=AuditEventService(),
         inbox=make_inbox(settings, database),
-        webhook_endpoints=WebhookEndpointService(sealer, resolver, policy),
-        deliveries=WebhookDeliveryService(database, sealer, WebhookSender(resolver, policy)),
+        webhook_endpoints=WebhookEndpointService(sealer, *outside),
+        deliveries=WebhookDeliveryService(database, sealer, WebhookSender(*outside)),
     )
