@@ -58,6 +58,8 @@ async def test_without_a_good_token_nobody_is_signed_in(client: httpx.AsyncClien
         ("POST", "/orders"),
         ("GET", "/orders/1"),
         ("POST", "/orders/1/cancel"),
+        ("POST", "/orders/1/pay"),
+        ("POST", "/products/sync"),
         ("DELETE", "/products/1"),
     ],
 )
