@@ -6,10 +6,10 @@ IN_VENV = @exec "$(PYTHON)" deploy/local/bootstrap.py
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test reset psql lint types lock bench chaos check
+.PHONY: help run test reset psql lint types lock bench chaos image-test check
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: ## start everything on this machine (HOST, PORT; state in var/)
 	$(IN_VENV) -m deploy.local run
@@ -40,6 +40,9 @@ bench: ## measure (ARGS: what)
 
 chaos: ## kill, freeze and cut off everything under load (ARGS="--seed 7 --faults kill-worker --short")
 	$(IN_VENV) -m tests.chaos $(ARGS)
+
+image-test: ## build the container image and run it (docker or podman)
+	$(IN_VENV) -m deploy.docker.image_test
 
 check: ## everything a change has to pass
 	@bash .ci/run

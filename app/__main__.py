@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.config import ConfigurationError, Settings, get_settings
-from app.core.metrics_files import prepare_multiprocess
+from app.core.metrics_files import leave_multiprocess, prepare_multiprocess
 
 
 def api(_: argparse.Namespace) -> None:
@@ -118,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     arguments = parser().parse_args()
+    if arguments.run not in {api, worker, celery}:
+        leave_multiprocess()
     try:
         arguments.run(arguments)
     except ConfigurationError as error:

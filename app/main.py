@@ -68,7 +68,7 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 
 async def _check_pool_size(settings: Settings, container: Container) -> None:
     """Warn when the pools of all processes could ask for more connections than the server grants."""
-    wanted = settings.api.workers * (settings.database.pool_size + settings.database.pool_overflow)
+    wanted = settings.api.processes * (settings.database.pool_size + settings.database.pool_overflow)
     try:
         granted = await granted_connections(container.database)
     except Exception as error:

@@ -37,7 +37,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM; requests under way get `API_SHUTDOWN_GRACE` seconds."""
     configure_logging(settings.log, process="api")
     BoundedHttpProtocol.head_seconds = settings.api.body_timeout
-    if settings.api.workers == 1:
+    if settings.api.processes == 1:
         _serve_alone(settings)
     else:
         GunicornServer(settings).run()
@@ -97,7 +97,7 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
         ApiWorker.CONFIG_KWARGS |= _proxies(settings) | {"timeout_graceful_shutdown": settings.api.shutdown_grace}
         values = {
             "bind": f"{settings.host}:{settings.port}",
-            "workers": settings.api.workers,
+            "workers": settings.api.processes,
             "worker_class": f"{__name__}.ApiWorker",
             "logger_class": OneLog,
             "graceful_timeout": settings.api.shutdown_grace + OUTER_GRACE,

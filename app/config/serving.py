@@ -5,7 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from app.config import machine
 from app.config.common import CommaSeparated, Concern
+
+# Twice what `make bench` measures for one, so that a recycled one and its successor have room beside each other.
+PROCESS_BYTES = 300_000_000
 
 
 class LogSettings(Concern):
@@ -16,7 +20,7 @@ class LogSettings(Concern):
 class ApiSettings(Concern):
     """The HTTP process."""
 
-    workers: int = Field(default=1, ge=1, le=64)
+    workers: int = Field(default=1, ge=0, le=64, description="processes; 0: as many as cores and memory allow")
     body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes")
     body_timeout: float = Field(default=20, gt=0, description="seconds a client has to send its body")
     shutdown_grace: int = Field(default=15, ge=0, description="seconds for requests under way")
@@ -24,6 +28,11 @@ class ApiSettings(Concern):
     allowed_hosts: CommaSeparated = Field(default=["*"])
     cors_origins: CommaSeparated = Field(default=[])
     docs: bool | None = Field(default=None, description="serve /docs and /openapi.json; unset: not in production")
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve: one a core, fewer where each would have less than 300 MB."""
+        return self.workers or max(1, min(machine.cores(), machine.memory() // PROCESS_BYTES))
 
     def production_faults(self) -> Iterator[str]:
         if "*" in self.allowed_hosts:

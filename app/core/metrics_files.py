@@ -7,8 +7,6 @@ and empty.
 import os
 from pathlib import Path
 
-from prometheus_client import multiprocess
-
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -21,7 +19,14 @@ def prepare_multiprocess() -> None:
             file.unlink(missing_ok=True)
 
 
+def leave_multiprocess() -> None:
+    """For a command that serves no metrics, and so must write none into the folder of a role, if it is there at all."""
+    os.environ.pop(MULTIPROC, None)
+
+
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a process that has ended."""
     if os.environ.get(MULTIPROC):
+        from prometheus_client import multiprocess  # noqa: PLC0415 - the library looks for the folder when it is loaded
+
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -106,7 +106,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(event_handlers()))
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
-    hasher = PasswordHasher(settings.hashing, processes=settings.api.workers)
+    hasher = PasswordHasher(settings.hashing, processes=settings.api.processes)
     storage = make_storage(settings.storage)
     objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)

@@ -1,0 +1,60 @@
+# syntax=docker/dockerfile:1
+# One image for every role: `docker run IMAGE api|worker|celery|migrate|…`. Built in two stages, so that no compiler, package
+# manager's cache or test tool is in it; every package is locked by its hash.
+
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
+WORKDIR /build
+COPY requirements.txt ./
+RUN python3 -m venv --without-pip /opt/venv \
+    && python3 -m pip --python /opt/venv/bin/python install --require-hashes --no-deps --only-binary=:all: -r requirements.txt
+COPY deploy/docker/slim.sh /usr/local/bin/slim
+RUN slim /opt/venv/lib/python3*/site-packages && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv
+COPY alembic.ini ./
+COPY alembic alembic
+COPY app app
+RUN /opt/venv/bin/python -m compileall -q app alembic
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Frontdesk" \
+      org.opencontainers.image.description="A production booking backend for clinics" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# tini reaps what a killed child leaves behind, and hands signals on. Debian keeps one version of it: a pin would break the
+# build with each security update.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
+    && groupadd --gid 10001 frontdesk \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin frontdesk \
+    && install -d -o 10001 -g 10001 /data /run/frontdesk
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /build /srv/frontdesk
+COPY deploy/docker/healthcheck.py /usr/local/bin/healthcheck
+WORKDIR /srv/frontdesk
+USER 10001:10001
+# The root file system may be read-only: what is written goes to /data (files, a volume) and /run/frontdesk (tmpfs).
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ENVIRONMENT=production \
+    HOST=0.0.0.0 \
+    API_WORKERS=0 \
+    LOG_FORMAT=json \
+    STORAGE_DIRECTORY=/data/storage \
+    PROMETHEUS_MULTIPROC_DIR=/run/frontdesk/metrics \
+    TMPDIR=/run/frontdesk
+EXPOSE 8000 9000 10000
+VOLUME ["/data"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "/usr/local/bin/healthcheck"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["tini", "--", "python", "-m", "app"]
+CMD ["api"]

@@ -1,0 +1,176 @@
+"""Builds the image and runs it as production would: read-only, without root, all roles, one SIGTERM each.
+
+`python -m deploy.docker.image_test` (`make image-test`), with whichever of docker and podman is there; says so and
+passes when neither is. The engines are those of `make run`, in a state directory of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.engines import PostgresEngine, ValkeyEngine
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "frontdesk:image-test"
+PORTS = {"api": 18000, "worker": 19000, "celery": 20000}
+OWN_LAYERS = 210 * 1000 * 1000
+FORBIDDEN = ("gcc", "cc", "make", "uv", "pytest", "ruff", "mypy", "psql", "git", "curl")
+PRODUCTION = {
+    "AUTH_SECRET_KEY": "an-image-test-needs-a-secret-of-its-own-0123456789",
+    "FIRST_SUPERADMIN_PASSWORD": "image test superadmin",
+    "API_ALLOWED_HOSTS": "127.0.0.1,localhost",
+    "PUBLIC_URL": "https://clinic.example.org",
+    "MAIL_BACKEND": "smtp",
+    "MAIL_HOST": "127.0.0.1",
+    "MAIL_SENDER": "The clinic <desk@clinic.example.org>",
+    "PAYMENTS_WEBHOOK_SECRETS": "whsec_aW1hZ2UtdGVzdC1wYXltZW50cy1zZWNyZXQtMDEyMzQ=",
+    "MARKETPLACE_WEBHOOK_SECRETS": "image-test-marketplace-secret-0123456789",
+    "PAYMENTS_API_KEY": "image-test-payments-key",
+    "MARKETPLACE_API_KEY": "image-test-marketplace-key",
+    "PAYMENTS_URL": "https://payments.example.org",
+    "MARKETPLACE_URL": "https://marketplace.example.org",
+    "HOST": "127.0.0.1",
+    "PORT": str(PORTS["api"]),
+    "WORKER_METRICS_PORT": str(PORTS["worker"]),
+    "CELERY_METRICS_PORT": str(PORTS["celery"]),
+}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """docker or podman; `CONTAINER_TOOL_ARGS` holds more words for it, `CONTAINER_RUN_ARGS` for its build and run."""
+
+    name: str
+
+    def __call__(self, command: str, *arguments: str, check: bool = True) -> str:
+        own = os.environ.get("CONTAINER_TOOL_ARGS", "").split()
+        more = os.environ.get("CONTAINER_RUN_ARGS", "").split() if command in {"run", "build"} else []
+        done = subprocess.run(
+            [self.name, *own, command, *more, *arguments], check=False, capture_output=True, text=True, cwd=ROOT
+        )
+        if check and done.returncode:
+            raise SystemExit(f"image-test: {self.name} {command} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        return done.stdout
+
+
+def find_tool() -> Tool | None:
+    """The first of docker and podman that has an engine behind it."""
+    for name in ("docker", "podman"):
+        if shutil.which(name):
+            works = subprocess.run([name, "info"], check=False, capture_output=True)
+            if works.returncode == 0:
+                return Tool(name)
+    return None
+
+
+def inspect(tool: Tool, base_size: int) -> None:
+    """What the image is made of: size, user, labels, and what must not be in it."""
+    facts = json.loads(tool("image", "inspect", IMAGE))[0]
+    own = facts["Size"] - base_size
+    say(f"layers of our own: {own / 1e6:.0f} MB on a base of {base_size / 1e6:.0f} MB")
+    expect(own <= OWN_LAYERS, f"the layers of our own are larger than {OWN_LAYERS / 1e6:.0f} MB")
+    expect(facts["Config"]["User"] == "10001:10001", "it does not run as the user 10001")
+    expect("org.opencontainers.image.version" in facts["Config"]["Labels"], "it has no labels")
+    look = "; ".join(f"command -v {name} && echo found" for name in FORBIDDEN)
+    found = tool("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", f"{look}; true")
+    expect("found" not in found, f"it has tools that do not belong in it: {found.split()}")
+    writable = tool("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", "touch /srv/frontdesk/x && echo writable; true")
+    expect("writable" not in writable, "its user may change the program")
+
+
+def serve(tool: Tool, sockets: Path, environment: dict[str, str]) -> None:
+    """Migrate, seed, then every role with a read-only root file system, answered, probed, and ended by SIGTERM."""
+    values = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+    common = [
+        "--network=host",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--tmpfs=/run/frontdesk:rw,mode=1777,size=64m",
+        "--tmpfs=/data:rw,mode=1777,size=64m",
+        f"--volume={sockets}:{sockets}",
+        *values,
+    ]
+    for step in ("check", "migrate", "seed"):
+        tool("run", "--rm", *common, IMAGE, step)
+        say(f"{step}: done")
+    names = {role: f"frontdesk-image-test-{role}-{os.getpid()}" for role in PORTS}
+    try:
+        for role, name in names.items():
+            tool("run", "--detach", "--name", name, *common, IMAGE, role)
+        for role, name in names.items():
+            answers(tool, role, name)
+            tool("exec", name, "python", "/usr/local/bin/healthcheck")
+        say("api, worker and celery are ready, and their health checks pass")
+        for role, name in names.items():
+            began = time.monotonic()
+            tool("stop", "--time", "30", name)
+            code = json.loads(tool("inspect", name))[0]["State"]["ExitCode"]
+            took = time.monotonic() - began
+            expect(code == 0, f"{role} ended with {code}:\n{tool('logs', name)[-2000:]}")
+            expect(took < 25, f"{role} took {took:.0f} s to end")
+        say("each ended by itself on SIGTERM")
+    finally:
+        for name in names.values():
+            tool("rm", "--force", name, check=False)
+
+
+def answers(tool: Tool, role: str, name: str) -> None:
+    url = f"http://127.0.0.1:{PORTS[role]}/health/ready"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.3)
+    raise SystemExit(f"image-test: {role} is not ready after 60 s:\n{tool('logs', name)[-3000:]}")
+
+
+def say(text: str) -> None:
+    print(f"image-test: {text}", flush=True)
+
+
+def expect(true: bool, otherwise: str) -> None:
+    if not true:
+        raise SystemExit(f"image-test: {otherwise}")
+
+
+def main() -> int:
+    tool = find_tool()
+    if tool is None:
+        say("neither docker nor podman works here: the image was not built")
+        return 0
+    began = time.monotonic()
+    tool("build", *(["--format=docker"] if tool.name == "podman" else []), "--tag", IMAGE, ".")
+    say(f"built by {tool.name} in {time.monotonic() - began:.0f} s")
+    base = os.environ.get("PYTHON_IMAGE", "docker.io/library/python:3.13-slim")
+    inspect(tool, int(json.loads(tool("image", "inspect", base))[0]["Size"]))
+    with tempfile.TemporaryDirectory(prefix="frontdesk-image-") as folder:
+        state = Path(folder)
+        state.chmod(0o755)
+        postgres, valkey = PostgresEngine(state), ValkeyEngine(state)
+        postgres.start()
+        try:
+            valkey.start()
+            # The container's user is not the owner of the socket's directory; the password is what protects it here.
+            postgres.sockets.chmod(0o755)
+            serve(tool, postgres.sockets, {**PRODUCTION, "DATABASE_URL": postgres.url, "REDIS_URL": valkey.url})
+        finally:
+            valkey.stop()
+            postgres.stop()
+    say("all is well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
