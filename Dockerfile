@@ -35,13 +35,14 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && groupadd --gid 10001 frontdesk \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin frontdesk \
-    && install -d -o 10001 -g 10001 /data /run/frontdesk
+    && install -d -o 10001 -g 10001 /data \
+    && install -d -m 1777 /scratch
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /build /srv/frontdesk
 COPY deploy/docker/healthcheck.py /usr/local/bin/healthcheck
 WORKDIR /srv/frontdesk
 USER 10001:10001
-# The root file system may be read-only: what is written goes to /data (files, a volume) and /run/frontdesk (tmpfs).
+# The root file system may be read-only: what is written goes to /data (files, a volume) and /scratch (tmpfs).
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -50,8 +51,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     API_WORKERS=0 \
     LOG_FORMAT=json \
     STORAGE_DIRECTORY=/data/storage \
-    PROMETHEUS_MULTIPROC_DIR=/run/frontdesk/metrics \
-    TMPDIR=/run/frontdesk
+    PROMETHEUS_MULTIPROC_DIR=/scratch/metrics \
+    TMPDIR=/scratch
 EXPOSE 8000 9000 10000
 VOLUME ["/data"]
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "/usr/local/bin/healthcheck"]

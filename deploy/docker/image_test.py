@@ -62,6 +62,11 @@ class Tool:
             raise SystemExit(f"image-test: {self.name} {command} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done.stdout
 
+    def logs(self, name: str) -> str:
+        """The end of what a container has said; its standard error comes on ours."""
+        done = subprocess.run([self.name, "logs", name], check=False, capture_output=True, text=True)
+        return (done.stdout + done.stderr)[-3000:]
+
 
 def find_tool() -> Tool | None:
     """The first of docker and podman that has an engine behind it."""
@@ -96,8 +101,7 @@ def serve(tool: Tool, sockets: Path, environment: dict[str, str]) -> None:
         "--read-only",
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
-        "--tmpfs=/run/frontdesk:rw,mode=1777,size=64m",
-        "--tmpfs=/data:rw,mode=1777,size=64m",
+        "--tmpfs=/scratch:rw,size=64m",
         f"--volume={sockets}:{sockets}",
         *values,
     ]
@@ -117,7 +121,7 @@ def serve(tool: Tool, sockets: Path, environment: dict[str, str]) -> None:
             tool("stop", "--time", "30", name)
             code = json.loads(tool("inspect", name))[0]["State"]["ExitCode"]
             took = time.monotonic() - began
-            expect(code == 0, f"{role} ended with {code}:\n{tool('logs', name)[-2000:]}")
+            expect(code == 0, f"{role} ended with {code}:\n{tool.logs(name)}")
             expect(took < 25, f"{role} took {took:.0f} s to end")
         say("each ended by itself on SIGTERM")
     finally:
@@ -133,7 +137,7 @@ def answers(tool: Tool, role: str, name: str) -> None:
             if answer.status == 200:
                 return
         time.sleep(0.3)
-    raise SystemExit(f"image-test: {role} is not ready after 60 s:\n{tool('logs', name)[-3000:]}")
+    raise SystemExit(f"image-test: {role} is not ready after 60 s:\n{tool.logs(name)}")
 
 
 def say(text: str) -> None:

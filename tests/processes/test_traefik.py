@@ -1,0 +1,199 @@
+"""The proxy of deploy/traefik, run for real in front of two processes of the API."""
+
+import asyncio
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from app.config import Settings
+from tests.hostile.process import ApiProcess
+from tests.processes.process import free_port
+from tests.support import API, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAEFIK = Path(sys.executable).with_name("traefik")
+LOOPBACK = "127.0.0.1"
+
+
+class Proxy:
+    """Traefik with the files of deploy/traefik; only ports, folders and the certificate's origin are this test's."""
+
+    def __init__(self, folder: Path, servers: list[str]) -> None:
+        self.http, self.https = free_port(), free_port()
+        dynamic = folder / "dynamic"
+        dynamic.mkdir()
+        routes = (ROOT / "deploy/traefik/dynamic/api.yml").read_text()
+        listed = "".join(f"          - url: {server}\n" for server in servers)
+        (dynamic / "api.yml").write_text(routes.replace("          - url: http://api:8000\n", listed))
+        static = yaml.safe_load((ROOT / "deploy/traefik/traefik.yml").read_text())
+        entry = static["entryPoints"]
+        entry["web"]["address"], entry["websecure"]["address"] = f"{LOOPBACK}:{self.http}", f"{LOOPBACK}:{self.https}"
+        entry["web"]["http"]["redirections"]["entryPoint"]["to"] = f":{self.https}"
+        entry["ping"]["address"] = f"{LOOPBACK}:{free_port()}"
+        # No authority is reachable from a test: Traefik's own certificate stands in.
+        entry["websecure"]["http"]["tls"] = {}
+        del static["certificatesResolvers"]
+        static["providers"]["file"]["directory"] = str(dynamic)
+        (folder / "traefik.yml").write_text(yaml.safe_dump(static))
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [TRAEFIK, f"--configFile={folder / 'traefik.yml'}"],
+                env={**os.environ, "PUBLIC_HOST": LOOPBACK},
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=40)
+
+
+@pytest.fixture(scope="module")
+async def apis(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[ApiProcess]]:
+    """Two generations of the API, which believe the proxy and nobody else."""
+    environment = {"LOG_FORMAT": "json", "API_TRUSTED_PROXIES": LOOPBACK, "API_SHUTDOWN_GRACE": "3"}
+    made = [ApiProcess(tmp_path_factory.mktemp("api"), environment) for _ in range(2)]
+    for one in made:
+        await one.start()
+    yield made
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+async def proxy(apis: list[ApiProcess], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
+    running = Proxy(tmp_path_factory.mktemp("traefik"), [one.url for one in apis])
+
+    async def answers() -> bool:
+        with suppress(httpx.TransportError):
+            async with httpx.AsyncClient(verify=False) as client:
+                return (await client.get(f"https://{LOOPBACK}:{running.https}{API}/doctors")).status_code == 200
+        return False
+
+    await eventually(answers, seconds=30)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def public(proxy: Proxy) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that knows the public address alone."""
+    async with httpx.AsyncClient(base_url=f"https://{LOOPBACK}:{proxy.https}", verify=False, timeout=20) as client:
+        yield client
+
+
+async def test_what_is_for_operators_is_not_routed(public: httpx.AsyncClient) -> None:
+    """Metrics, health, documentation and the API's description are 404 from the proxy itself, as is any other host."""
+    for path in ("/metrics", "/health/live", "/health/ready", "/docs", "/docs/x", "/openapi.json"):
+        answer = await public.get(path)
+        assert (answer.status_code, "x-request-id" in answer.headers) == (404, False), path
+        assert (await public.post(path)).status_code == 404
+    assert (await public.get(f"{API}/doctors", headers={"Host": "elsewhere.example"})).status_code == 404
+
+
+async def test_plain_http_is_sent_to_https(proxy: Proxy) -> None:
+    """Whoever comes without TLS is redirected, whatever the path, and told to stay."""
+    async with httpx.AsyncClient(verify=False) as client:
+        answer = await client.get(f"http://{LOOPBACK}:{proxy.http}{API}/doctors?limit=1")
+    assert answer.status_code == 301
+    assert answer.headers["location"] == f"https://{LOOPBACK}:{proxy.https}{API}/doctors?limit=1"
+
+
+async def test_answers_carry_security_headers_and_no_server(public: httpx.AsyncClient) -> None:
+    """HSTS and nosniff are there, and nothing names the program."""
+    headers = (await public.get(f"{API}/doctors")).headers
+    assert headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers
+
+
+async def test_a_spoofed_address_changes_nothing(public: httpx.AsyncClient, apis: list[ApiProcess]) -> None:
+    """The address that the API logs is that of the connection, whatever the client says of itself."""
+    name = os.urandom(8).hex()
+    spoofed = {"X-Forwarded-For": "203.0.113.7", "X-Real-Ip": "203.0.113.7", "Forwarded": "for=203.0.113.7"}
+    await public.get(f"{API}/doctors", headers=spoofed | {"X-Request-ID": name})
+    logs = "".join(one.log.read_text() for one in apis)
+    (line,) = [line for line in logs.splitlines() if name in line and '"request"' in line]
+    assert '"client": "127.0.0.1"' in line
+    assert "203.0.113.7" not in line
+
+
+async def say(proxy: Proxy, raw: bytes) -> bytes:
+    """Send these very bytes over TLS; all that comes back within three seconds."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(LOOPBACK, proxy.https, ssl=context)
+    writer.write(raw.replace(b"PATH", f"{API}/auth/logout".encode()).replace(b"HOST", LOOPBACK.encode()))
+    await writer.drain()
+    answer = b""
+    with suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(3):
+            while part := await reader.read(65536):
+                answer += part
+    writer.close()
+    return answer
+
+
+async def test_a_body_beyond_the_limit_never_reaches_the_api(proxy: Proxy, public: httpx.AsyncClient) -> None:
+    """12 MiB are refused with 413 by the proxy as they are announced, 2 MiB by the API in its own form."""
+    answer = await say(proxy, b"POST PATH HTTP/1.1\r\nHost: HOST\r\nContent-Length: 12582912\r\n\r\nx")
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"problem+json" not in answer
+    small = await public.post(f"{API}/auth/register", content=b"x" * (2 * 1024 * 1024))
+    assert (small.status_code, small.headers["content-type"]) == (413, "application/problem+json")
+
+
+SMUGGLED = {
+    "both lengths": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics",
+    "two lengths": b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n0\r\n\r\nG",
+    "unknown coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n",
+    "folded coding": b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\nGET /metrics",
+}
+
+
+@pytest.mark.parametrize("head", SMUGGLED.values(), ids=SMUGGLED)
+async def test_a_smuggled_request_is_not_answered(proxy: Proxy, head: bytes) -> None:
+    """A request whose end two servers might see in different places brings one refusal, and no second answer."""
+    answer = await say(proxy, b"POST PATH HTTP/1.1\r\nHost: HOST\r\n" + head)
+    statuses = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
+    assert statuses in ([], [b"400"], [b"422"], [b"501"])
+    assert b"frontdesk_" not in answer
+
+
+async def test_a_process_that_ends_is_taken_out_without_a_failed_request(
+    public: httpx.AsyncClient, apis: list[ApiProcess]
+) -> None:
+    """While one of two processes ends by SIGTERM, every read of a steady stream is answered 200."""
+    seen: list[int] = []
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            seen.append((await public.get(f"{API}/doctors")).status_code)
+            await asyncio.sleep(0.01)
+
+    readers = [asyncio.create_task(read()) for _ in range(4)]
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(apis[0].stop)
+    with socket.socket() as probe:
+        assert probe.connect_ex((LOOPBACK, apis[0].port)) != 0
+    before = len(seen)
+
+    async def went_on() -> bool:
+        return len(seen) > before + 20
+
+    await eventually(went_on)
+    stop.set()
+    await asyncio.gather(*readers)
+    assert set(seen) == {200}
