@@ -3,6 +3,7 @@
 from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
+from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
 from app.config.photos import PhotoSettings
@@ -27,6 +28,7 @@ __all__ = [
     "LogSettings",
     "MailSettings",
     "MarketplaceSettings",
+    "NotificationSettings",
     "OrderSettings",
     "PaymentsSettings",
     "PhotoSettings",

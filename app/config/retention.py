@@ -12,4 +12,5 @@ class RetentionSettings(Concern):
     failed_jobs: int = Field(default=90, ge=1)
     tokens: int = Field(default=7, ge=0)
     sessions: int = Field(default=30, ge=1)
+    notifications: int = Field(default=90, ge=1, description="with what became of them for whom")
     audit_events: int = Field(default=365, ge=30, le=36500, description="the database itself refuses less than 30")

@@ -21,6 +21,7 @@ from pydantic_settings import (
 from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
+from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
 from app.config.photos import PhotoSettings
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     hashing: HashingSettings = HashingSettings()
     clinic: ClinicSettings = ClinicSettings()
     mail: MailSettings = MailSettings()
+    notifications: NotificationSettings = NotificationSettings()
     storage: StorageSettings = StorageSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     payments: PaymentsSettings = PaymentsSettings()

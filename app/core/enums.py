@@ -87,6 +87,13 @@ class EventName(StrEnum):
     USER_REGISTERED = "user.registered"
 
 
+class RecipientStatus(StrEnum):
+    """What became of one mail of many."""
+
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 

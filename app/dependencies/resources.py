@@ -16,6 +16,7 @@ from app.services.catalogue import CatalogueService
 from app.services.container import Container
 from app.services.doctors import DoctorService
 from app.services.jobs import JobService
+from app.services.notifications import NotificationService
 from app.services.orders import OrderService
 from app.services.payments import PaymentService
 from app.services.photos import PhotoService
@@ -78,6 +79,10 @@ async def get_reports(request: Request) -> ReportService:
     return container_of(request).reports
 
 
+async def get_notifications(request: Request) -> NotificationService:
+    return container_of(request).notifications
+
+
 async def get_photos(request: Request) -> PhotoService:
     return container_of(request).photos
 
@@ -112,6 +117,7 @@ Jobs = Annotated[JobService, Depends(get_jobs)]
 Inbox = Annotated[WebhookInbox, Depends(get_inbox)]
 WebhookEndpoints = Annotated[WebhookEndpointService, Depends(get_webhook_endpoints)]
 Reports = Annotated[ReportService, Depends(get_reports)]
+Notifications = Annotated[NotificationService, Depends(get_notifications)]
 Photos = Annotated[PhotoService, Depends(get_photos)]
 AuditEvents = Annotated[AuditEventService, Depends(get_audit_events)]
 Products = Annotated[ProductService, Depends(get_products)]

@@ -7,6 +7,7 @@ from app.models.catalogue_run import CatalogueRun
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
 from app.models.job import Job
+from app.models.notification import Notification, NotificationRecipient
 from app.models.order import Order, OrderItem
 from app.models.payment import Payment
 from app.models.product import Product
@@ -24,6 +25,8 @@ __all__ = [
     "Doctor",
     "IdempotencyKey",
     "Job",
+    "Notification",
+    "NotificationRecipient",
     "OneTimeToken",
     "Order",
     "OrderItem",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from limits.aio.storage import RedisStorage
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 
 from app.config import MailSettings, Settings, StorageSettings
 from app.core.database import Database, Role
@@ -31,6 +31,7 @@ from app.services.handlers import event_handlers
 from app.services.housekeeping import HousekeepingService
 from app.services.jobs import JobService
 from app.services.mails import MailService
+from app.services.notifications import NotificationService
 from app.services.objects import ObjectService
 from app.services.orders import OrderService
 from app.services.payments import PaymentService
@@ -67,6 +68,7 @@ class Container:
     reports: ReportService
     objects: ObjectService
     photos: PhotoService
+    notifications: NotificationService
     housekeeping: HousekeepingService
     audit_events: AuditEventService
     inbox: WebhookInbox
@@ -101,6 +103,15 @@ def make_storage(settings: StorageSettings) -> Storage:
     return S3Storage(settings) if settings.backend == "s3" else LocalStorage(settings.directory)
 
 
+def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit:
+    storage = RedisStorage(
+        "async+" + settings.redis.url.get_secret_value(),
+        implementation="redispy",
+        connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
+    )
+    return FailureLimit(storage, amount=settings.auth.max_failures, window=settings.auth.failure_window)
+
+
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
     database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(event_handlers()))
@@ -116,15 +127,6 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
-    failures = FailureLimit(
-        RedisStorage(
-            "async+" + settings.redis.url.get_secret_value(),
-            implementation="redispy",
-            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
-        ),
-        amount=settings.auth.max_failures,
-        window=settings.auth.failure_window,
-    )
     return Container(
         settings=settings,
         database=database,
@@ -141,7 +143,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
             hasher,
             AccessTokens(settings.auth),
             opaque_tokens,
-            failures,
+            make_failure_limit(settings, pool),
         ),
         users=UserService(hasher),
         doctors=DoctorService(zone),
@@ -155,6 +157,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         reports=ReportService(settings.clinic, database, storage),
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),
+        notifications=NotificationService(settings, database, mailer),
         housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
         audit_events=AuditEventService(),
         inbox=make_inbox(settings, database),

@@ -11,6 +11,7 @@ from app.crud import job_control
 from app.crud.audit_events import audit_events
 from app.crud.auth_sessions import auth_sessions
 from app.crud.idempotency_keys import KEPT, idempotency_keys
+from app.crud.notifications import notifications
 from app.crud.webhook_deliveries import webhook_deliveries
 from app.crud.webhook_events import webhook_events
 from app.integrations.storage import Storage
@@ -68,6 +69,9 @@ class HousekeepingService:
             ),
             Pruned.WEBHOOK_EVENTS: lambda session, limit: webhook_events.prune(session, kept=WEBHOOKS, limit=limit),
             Pruned.DELIVERIES: lambda session, limit: webhook_deliveries.prune(session, kept=WEBHOOKS, limit=limit),
+            Pruned.NOTIFICATIONS: lambda session, limit: notifications.prune(
+                session, kept=timedelta(days=self.retention.notifications), limit=limit
+            ),
         }
 
     async def _cut_jobs(self, session: WriteSession, limit: int) -> int:

@@ -19,6 +19,7 @@ PRUNED_AT: Mapping[Pruned, str] = {
     Pruned.AUDIT_EVENTS: "47 3 * * *",
     Pruned.WEBHOOK_EVENTS: "7 4 * * *",
     Pruned.DELIVERIES: "17 4 * * *",
+    Pruned.NOTIFICATIONS: "57 3 * * *",
 }
 
 

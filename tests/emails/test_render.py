@@ -13,6 +13,11 @@ ACCOUNT: dict[str, object] = {
     "link": "https://clinic.example/verify?token=abc_DEF-123&lang=en",
     "token": "abc_DEF-123",
     "expires_hours": 24,
+    "subject": "News from the clinic",
+    "body": "We have moved.\n\nThe new address is Quay 7.",
+    "first_day": "Thursday, 24 December 2026",
+    "last_day": "Friday, 1 January 2027",
+    "reason": "The builders are in.",
     "sign_in_link": "https://clinic.example/sign-in",
 }
 APPOINTMENT: dict[str, object] = {
@@ -44,6 +49,8 @@ VARIABLES = {
     "verify_email": {"full_name", "link", "token", "expires_hours", "clinic_name"},
     "webhook_endpoint_disabled": set(ENDPOINT),
     "account_exists": {"full_name", "clinic_name", "sign_in_link"},
+    "announcement": {"full_name", "clinic_name", "subject", "body"},
+    "closure": {"full_name", "clinic_name", "subject", "first_day", "last_day", "reason"},
     **{
         f"appointment_{what}": set(APPOINTMENT)
         for what in ("booked", "rescheduled", "cancelled", "reminder")

@@ -142,3 +142,18 @@ async def test_old_audit_events_go(world: World, container: Container) -> None:
         )
     assert await prune(container, Pruned.AUDIT_EVENTS) == 2
     assert await world.count("audit_events") == 2
+
+
+async def test_old_notifications_go_with_their_recipients(world: World, container: Container) -> None:
+    """What is older than it is kept for goes, recipients first; what is younger stays whole."""
+    person = await world.person()
+    for age in (100, 1):
+        await world.execute(
+            "INSERT INTO notifications (template, subject, context, role, last_user_id, created_at) "
+            "VALUES ('announcement', 'News', '{}', 'client', 1, now() - make_interval(days => :age))",
+            age=age,
+        )
+    await world.execute("INSERT INTO notification_recipients SELECT id, :id, 'sent' FROM notifications", id=person.id)
+    assert await prune(container, Pruned.NOTIFICATIONS) in {1, 2}
+    assert await prune(container, Pruned.NOTIFICATIONS) in {0, 1}
+    assert (await world.count("notifications"), await world.count("notification_recipients")) == (1, 1)

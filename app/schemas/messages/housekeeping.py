@@ -17,6 +17,7 @@ class Pruned(StrEnum):
     TOKENS = "tokens"
     SESSIONS = "sessions"
     AUDIT_EVENTS = "audit_events"
+    NOTIFICATIONS = "notifications"
 
 
 class Prune(JobMessage):

@@ -5,6 +5,7 @@ from app.tasks.attempt import Bodies
 from app.tasks.bodies.catalogue import catalogue_bodies
 from app.tasks.bodies.housekeeping import housekeeping_bodies
 from app.tasks.bodies.mails import mail_bodies
+from app.tasks.bodies.notifications import notification_bodies
 from app.tasks.bodies.orders import order_bodies
 from app.tasks.bodies.payments import payment_bodies
 from app.tasks.bodies.photos import photo_bodies
@@ -18,6 +19,7 @@ def bodies(container: Container) -> Bodies:
         **mail_bodies(container.mails),
         **report_bodies(container.reports),
         **photo_bodies(container.photos),
+        **notification_bodies(container.notifications),
         **housekeeping_bodies(container.housekeeping),
         **order_bodies(container.orders, container.mails),
         **payment_bodies(container.payments),
