@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Date, cast, func, select
+from sqlalchemy import Date, cast, func, select, tuple_
 
 from app.core.database import AnyRow, ReadSession
 from app.models import Appointment, Doctor, TimeOff
@@ -18,6 +18,18 @@ async def appointment_sums(read: ReadSession, *, start: datetime, end: datetime,
         .where(Appointment.starts_at >= start, Appointment.starts_at < end)
         .group_by(Appointment.doctor_id, day, Appointment.status)
     )
+
+
+async def appointments_in(
+    read: ReadSession, *, start: datetime, end: datetime, after: tuple[datetime, int] | None, limit: int
+) -> Sequence[AnyRow]:
+    """(id, doctor_id, starts_at, ends_at, status) of the next appointments that start in [start, end), in the order of
+    (starts_at, id)."""
+    columns = (Appointment.id, Appointment.doctor_id, Appointment.starts_at, Appointment.ends_at, Appointment.status)
+    statement = select(*columns).where(Appointment.starts_at >= start, Appointment.starts_at < end)
+    if after is not None:
+        statement = statement.where(tuple_(Appointment.starts_at, Appointment.id) > tuple_(*after))
+    return await read.all(statement.order_by(Appointment.starts_at, Appointment.id).limit(limit))
 
 
 async def doctors_in(read: ReadSession, *, start: datetime, end: datetime) -> Sequence[AnyRow]:

@@ -12,7 +12,7 @@ from app.dependencies.session import AdminUser, CurrentUser, IfNoneMatch, Read, 
 from app.routers.responses import PathId, accepted
 from app.routers.route import Router
 from app.schemas.jobs import JobRead, ScheduleList
-from app.schemas.reports import ReportCreate
+from app.schemas.reports import MEDIA_TYPES, ReportCreate
 
 router = Router(tags=["background"])
 
@@ -42,7 +42,8 @@ async def get_job(
         200: {
             "description": "The file",
             "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/pdf", "text/csv")
+                kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+                for kind in MEDIA_TYPES.values()
             },
         },
         307: {"description": "The file is at `Location`, for a while and for anybody who has the address"},

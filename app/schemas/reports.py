@@ -112,7 +112,15 @@ class ReportKind(StrEnum):
 
 class ReportFormat(StrEnum):
     PDF = "pdf"
+    XLSX = "xlsx"
     CSV = "csv"
+
+
+MEDIA_TYPES = {
+    ReportFormat.PDF: "application/pdf",
+    ReportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ReportFormat.CSV: "text/csv; charset=utf-8",
+}
 
 
 class ReportCreate(In):
