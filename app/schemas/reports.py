@@ -106,8 +106,57 @@ class UtilisationReport(BaseModel):
         return sum(doctor.no_show for doctor in self.doctors)
 
 
+class DayRevenue(BaseModel):
+    """What was paid on one day of the clinic's zone in one currency; amounts in its minor units."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    currency: str
+    orders: NonNegativeInt
+    gross: NonNegativeInt
+    refunded: NonNegativeInt
+    """Of `gross`, what was given back since."""
+
+    @property
+    def net(self) -> int:
+        return self.gross - self.refunded
+
+
+class RevenueReport(BaseModel):
+    """Orders by the day on which they were paid. Currencies are never added up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    clinic_name: str
+    timezone: Annotated[str, AfterValidator(_known_zone)]
+    from_day: date
+    to_day: date
+    generated_at: AwareDatetime
+    days: list[DayRevenue]
+
+    @property
+    def orders(self) -> int:
+        return sum(day.orders for day in self.days)
+
+    @property
+    def totals(self) -> list[DayRevenue]:
+        """One for each currency, over all days, as of the first."""
+        return [
+            DayRevenue(
+                day=self.from_day,
+                currency=currency,
+                orders=sum(day.orders for day in self.days if day.currency == currency),
+                gross=sum(day.gross for day in self.days if day.currency == currency),
+                refunded=sum(day.refunded for day in self.days if day.currency == currency),
+            )
+            for currency in sorted({day.currency for day in self.days})
+        ]
+
+
 class ReportKind(StrEnum):
     UTILISATION = "utilisation"
+    REVENUE = "revenue"
 
 
 class ReportFormat(StrEnum):

@@ -38,6 +38,7 @@ from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
+from app.services.revenue import RevenueService
 from app.services.users import UserService
 from app.services.webhook_delivery import WebhookDeliveryService
 from app.services.webhook_endpoints import WebhookEndpointService
@@ -66,6 +67,7 @@ class Container:
     orders: OrderService
     payments: PaymentService
     reports: ReportService
+    revenue: RevenueService
     objects: ObjectService
     photos: PhotoService
     notifications: NotificationService
@@ -155,6 +157,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         orders=OrderService(settings.orders),
         payments=PaymentService(database, payments_client, settings.base_url),
         reports=ReportService(settings.clinic, database, storage),
+        revenue=RevenueService(settings.clinic, database, storage),
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),
         notifications=NotificationService(settings, database, mailer),

@@ -64,8 +64,15 @@ def bar_chart(bars: Sequence[Bar], *, fonts: Fonts, width: float) -> Any:
     return drawing
 
 
-def column_chart(columns: Sequence[Column], *, fonts: Fonts, width: float) -> Any:
-    """Hours over time, from zero to a round number; of the labels below, as many as don't touch."""
+def column_chart(
+    columns: Sequence[Column],
+    *,
+    fonts: Fonts,
+    width: float,
+    unit: str = "h",
+    legend: tuple[str, str] = ("Booked", "Available"),
+) -> Any:
+    """Hours, or another `unit`, over time, from zero to a round number; of the labels below, as many as don't touch."""
     drawing = Drawing(width, _PLOT_HEIGHT + 44)
     bottom = 18
     highest = max((max(column.available_hours, column.booked_hours) for column in columns), default=0)
@@ -74,7 +81,7 @@ def column_chart(columns: Sequence[Column], *, fonts: Fonts, width: float) -> An
     for tick in range(ticks + 1):
         y = bottom + _PLOT_HEIGHT * tick / ticks
         drawing.add(Line(_AXIS_WIDTH, y, width, y, strokeColor=GRID, strokeWidth=0.6))
-        _text(drawing, f"{tick * step:,.10g} h", _AXIS_WIDTH - 6, y - 3, fonts=fonts, anchor="end", color=SOFT)
+        _text(drawing, f"{tick * step:,.10g} {unit}", _AXIS_WIDTH - 6, y - 3, fonts=fonts, anchor="end", color=SOFT)
     pitch = (width - _AXIS_WIDTH) / max(1, len(columns))
     thickness = min(pitch * 0.72, _WIDEST_COLUMN)
     widest = max((fonts.width(column.label, _LABEL_SIZE) for column in columns), default=0)
@@ -88,13 +95,13 @@ def column_chart(columns: Sequence[Column], *, fonts: Fonts, width: float) -> An
         # The last one that fits is kept off the edge of the page.
         if index % every == 0 and middle + widest / 2 <= width + 6:
             _text(drawing, column.label, middle, 5, fonts=fonts, anchor="middle", color=SOFT)
-    _legend(drawing, fonts=fonts, y=_PLOT_HEIGHT + 32)
+    _legend(drawing, legend, fonts=fonts, y=_PLOT_HEIGHT + 32)
     return drawing
 
 
-def _legend(drawing: Any, *, fonts: Fonts, y: float) -> None:
+def _legend(drawing: Any, labels: tuple[str, str], *, fonts: Fonts, y: float) -> None:
     x: float = _AXIS_WIDTH
-    for label, color in (("Booked", ACCENT), ("Available", TRACK)):
+    for label, color in zip(labels, (ACCENT, TRACK), strict=True):
         drawing.add(_bar(x, y, 8, 8, color))
         _text(drawing, label, x + 12, y + 1, fonts=fonts, anchor="start", color=SOFT)
         x += 12 + fonts.width(label, _LABEL_SIZE) + 16

@@ -34,8 +34,8 @@ def render_utilisation_csv(report: UtilisationReport) -> bytes:
         writer.writerow(
             (
                 doctor.doctor_id,
-                _inert(doctor.full_name),
-                _inert(doctor.specialty),
+                inert(doctor.full_name),
+                inert(doctor.specialty),
                 doctor.available_minutes,
                 doctor.booked_minutes,
                 f"{doctor.utilisation:.4f}",
@@ -48,5 +48,5 @@ def render_utilisation_csv(report: UtilisationReport) -> bytes:
     return stream.getvalue().encode()
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -28,6 +28,16 @@ _LONGEST_NAME = 120
 _TABLE_START = 110
 _PANEL = HexColor("#f4f8f8")
 _COLUMN_WIDTHS = (121, 88, 52, 48, 38, 38, 34, 35, 45)
+TABLE_STYLE = [
+    ("BACKGROUND", (0, 0), (-1, 0), ACCENT),
+    ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, _PANEL]),
+    ("LINEBELOW", (0, 0), (-1, -1), 0.5, GRID),
+    ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+    ("LEFTPADDING", (0, 0), (-1, -1), 4),
+    ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+    ("TOPPADDING", (0, 0), (-1, -1), 4),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
+]
 _HEADINGS = ("Doctor", "Specialty", "Available", "Booked", "Used", "Appts", "Done", "Canc.", "No-show")
 
 
@@ -43,17 +53,23 @@ def render_utilisation_pdf(report: UtilisationReport) -> bytes:
     return build_pdf(
         _story(report, fonts),
         fonts=fonts,
-        title=f"Utilisation report, {_period(report)}",
+        title=f"Utilisation report, {say_period(report.from_day, report.to_day)}",
         organisation=report.clinic_name,
-        period=_period(report),
-        generated=f"Generated {_day(local.date())}, {local:%H:%M} ({report.timezone})",
+        period=say_period(report.from_day, report.to_day),
+        generated=f"Generated {say_day(local.date())}, {local:%H:%M} ({report.timezone})",
     )
 
 
 def _story(report: UtilisationReport, fonts: Fonts) -> list[Any]:
     story = [
         paragraph("Utilisation report", fonts=fonts, size=22, bold=True, after=4),
-        paragraph(f"{_period(report)}, {_shortened(report.clinic_name)}", fonts=fonts, size=10.5, color=SOFT, after=16),
+        paragraph(
+            f"{say_period(report.from_day, report.to_day)}, {_shortened(report.clinic_name)}",
+            fonts=fonts,
+            size=10.5,
+            color=SOFT,
+            after=16,
+        ),
     ]
     if not report.doctors and not any(day.available_minutes or day.booked_minutes for day in report.days):
         story += [
@@ -86,6 +102,11 @@ def _key_figures(report: UtilisationReport, fonts: Fonts) -> Any:
             f"{report.cancelled:,} cancelled, {report.no_show:,} no-show",
         ),
     )
+    return figure_panel(figures, fonts)
+
+
+def figure_panel(figures: Sequence[tuple[str, str, str]], fonts: Fonts) -> Any:
+    """Figures side by side: what each is, itself, and a note on it."""
     cells = [
         [
             paragraph(label, fonts=fonts, size=8.5, color=SOFT),
@@ -125,24 +146,29 @@ def _time_chart(report: UtilisationReport, fonts: Fonts) -> Any:
 def time_columns(report: UtilisationReport) -> tuple[str, list[Column]]:
     """The unit (`day`, `week`, `month`) and its columns in order, the empty ones included."""
     length = (report.to_day - report.from_day).days
-    unit = "day" if length <= _DAYS_SHOWN_SINGLY else "week" if length <= _DAYS_SHOWN_AS_WEEKS else "month"
+    unit = column_unit(length)
     hours: dict[date, tuple[float, float]] = {
-        _start(unit, report.from_day + timedelta(days=offset)): (0.0, 0.0) for offset in range(length)
+        column_start(unit, report.from_day + timedelta(days=offset)): (0.0, 0.0) for offset in range(length)
     }
     for day in report.days:
-        start = _start(unit, day.day)
+        start = column_start(unit, day.day)
         available, booked = hours.get(start, (0.0, 0.0))
         hours[start] = (available + day.available_minutes / 60, booked + day.booked_minutes / 60)
-    return unit, [Column(_label(unit, start), *hours[start]) for start in sorted(hours)]
+    return unit, [Column(column_label(unit, start), *hours[start]) for start in sorted(hours)]
 
 
-def _start(unit: str, day: date) -> date:
+def column_unit(days: int) -> str:
+    """What a column of a chart over so many days stands for."""
+    return "day" if days <= _DAYS_SHOWN_SINGLY else "week" if days <= _DAYS_SHOWN_AS_WEEKS else "month"
+
+
+def column_start(unit: str, day: date) -> date:
     if unit == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if unit == "month" else day
 
 
-def _label(unit: str, start: date) -> str:
+def column_label(unit: str, start: date) -> str:
     return f"{start:%b %Y}" if unit == "month" else f"{start.day} {start:%b}"
 
 
@@ -157,18 +183,12 @@ def _doctor_table(doctors: Sequence[DoctorUtilisation], fonts: Fonts) -> list[An
         )
         names = (_cell(_shortened(name), fonts) for name in (doctor.full_name, doctor.specialty))
         rows.append([*names, *(_cell(figure, fonts, right=True) for figure in figures)])
-    style = [
-        ("BACKGROUND", (0, 0), (-1, 0), ACCENT),
-        ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, _PANEL]),
-        ("LINEBELOW", (0, 0), (-1, -1), 0.5, GRID),
-        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-        ("LEFTPADDING", (0, 0), (-1, -1), 4),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 4),
-        ("TOPPADDING", (0, 0), (-1, -1), 4),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
-    ]
     heading = paragraph("All doctors", fonts=fonts, size=13, bold=True, after=6)
-    return [CondPageBreak(_TABLE_START), heading, LongTable(rows, colWidths=_COLUMN_WIDTHS, repeatRows=1, style=style)]
+    return [
+        CondPageBreak(_TABLE_START),
+        heading,
+        LongTable(rows, colWidths=_COLUMN_WIDTHS, repeatRows=1, style=TABLE_STYLE),
+    ]
 
 
 def _cell(text: str, fonts: Fonts, *, bold: bool = False, right: bool = False, color: Any = INK) -> Any:
@@ -183,12 +203,12 @@ def _hours(minutes: int) -> str:
     return f"{minutes / 60:,.1f}".removesuffix(".0")
 
 
-def _period(report: UtilisationReport) -> str:
-    if report.to_day == report.from_day:
-        return _day(report.from_day)
-    last = report.to_day - timedelta(days=1)
-    return _day(last) if last == report.from_day else f"{_day(report.from_day)} to {_day(last)}"
+def say_period(from_day: date, to_day: date) -> str:
+    if to_day == from_day:
+        return say_day(from_day)
+    last = to_day - timedelta(days=1)
+    return say_day(last) if last == from_day else f"{say_day(from_day)} to {say_day(last)}"
 
 
-def _day(day: date) -> str:
+def say_day(day: date) -> str:
     return f"{day.day} {day:%B %Y}"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,13 +16,14 @@ from app.core.enums import AppointmentStatus
 from app.core.jobs import ReportProgress, enqueue
 from app.crud import utilisation
 from app.integrations.storage import Storage
-from app.schemas.messages.reports import DrawUtilisationReport
+from app.schemas.messages.reports import DrawReport, DrawRevenueReport, DrawUtilisationReport
 from app.schemas.reports import (
     MEDIA_TYPES,
     DayUtilisation,
     DoctorUtilisation,
     ReportCreate,
     ReportFormat,
+    ReportKind,
     UtilisationReport,
 )
 from app.services.calendar import Span, day_bounds, merge, open_spans
@@ -30,6 +31,10 @@ from app.services.principal import Principal, require_admin
 from app.services.report_csv import render_utilisation_csv
 from app.services.report_files import Document, written
 
+_MESSAGES: Mapping[ReportKind, type[DrawReport]] = {
+    ReportKind.UTILISATION: DrawUtilisationReport,
+    ReportKind.REVENUE: DrawRevenueReport,
+}
 PAGE = 2000
 """Rows that are in memory at once."""
 _WORKED = (AppointmentStatus.BOOKED, AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW)
@@ -57,7 +62,8 @@ class ReportService:
     async def request(self, session: WriteSession, *, principal: Principal, data: ReportCreate) -> int:
         """Accept the report; returns the id of the job that draws it."""
         require_admin(principal)
-        job_id = await enqueue(session, DrawUtilisationReport(from_day=data.from_, to_day=data.to, format=data.format))
+        message = _MESSAGES[data.kind](from_day=data.from_, to_day=data.to, format=data.format)
+        job_id = await enqueue(session, message)
         asked = data.model_dump(mode="json", by_alias=True)
         await audit(session, action="report.requested", object_type="job", object_id=job_id, changes=asked)
         return job_id

@@ -17,7 +17,7 @@ def bodies(container: Container) -> Bodies:
     """Every job of the service, whichever queue it runs on."""
     return {
         **mail_bodies(container.mails),
-        **report_bodies(container.reports),
+        **report_bodies(container.reports, container.revenue),
         **photo_bodies(container.photos),
         **notification_bodies(container.notifications),
         **housekeeping_bodies(container.housekeeping),
