@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.config import Settings, get_settings
+from app.core.logging import configure_logging
 from app.core.wakeup import RedisWaker, use_waker
 from app.services.container import build
 from tests.chaos.faults import FAULTS
@@ -34,7 +35,7 @@ def say(text: str) -> None:
 async def run_fault(fault: Fault, scene: Scene) -> Outcome:
     producer = scene.producer
     before = set(producer.accepted.ids)
-    await scene.stage.running(fault.processes, **fault.env)
+    await scene.stage.running(fault.processes, of={"": fault.env, **fault.env_of})
     async with producer.steady(fault.per_second):
         await asyncio.sleep(0.5)
         await fault.run(scene)
@@ -76,11 +77,15 @@ async def run(faults: Sequence[Fault], *, seed: int, short: bool) -> list[Outcom
         os.environ.update(stage.env())
         Settings.model_config["env_file"] = None
         get_settings.cache_clear()
+        configure_logging(get_settings().log.model_copy(update={"level": "CRITICAL"}), process="chaos")
         container = build(get_settings(), role="worker")
         use_waker(RedisWaker(container.redis))
         rng = random.Random(seed)
         producer = Producer(container.database, rng, await real_jobs(container, rng))
         for fault in faults:
+            if fault.needs:
+                say(f"skipped {fault.name}: it needs {fault.needs}")
+                continue
             began = time.monotonic()
             scene = Scene(stage, container.database, producer, rng, short)
             outcomes.append(outcome := await run_fault(fault, scene))

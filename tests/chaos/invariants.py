@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-
 from app.core.database import Database
 from tests.chaos.load import Accepted
+from tests.chaos.look import look
 
 EXAMPLES = 5
 
@@ -34,18 +33,18 @@ _MAILS = "SELECT id, status, result->>'message_id' AS message_id FROM jobs WHERE
 
 
 async def unfinished(database: Database) -> int:
-    return int((await _rows(database, f"SELECT count(*) FROM ({_STUCK}) _"))[0][0])
+    return int((await look(database, f"SELECT count(*) FROM ({_STUCK}) _"))[0][0])
 
 
 async def violations(database: Database, accepted: Accepted, *, mails: Path) -> list[str]:
     """Every way in which the ledger and its effects differ from what was accepted; empty when all is well."""
 
     async def ids(sql: str) -> set[int]:
-        return {row[0] for row in await _rows(database, sql)}
+        return {row[0] for row in await look(database, sql)}
 
     known = await ids("SELECT id FROM jobs")
     failed = await ids(_FAILED)
-    numbers = dict(tuple(row) for row in await _rows(database, _NUMBERS))
+    numbers = dict(tuple(row) for row in await look(database, _NUMBERS))
     return [
         *_said("lost: accepted, but not in the ledger", accepted.ids - known),
         *_said("stuck: neither succeeded nor failed", await ids(_STUCK)),
@@ -58,7 +57,7 @@ async def violations(database: Database, accepted: Accepted, *, mails: Path) -> 
         *_said("effect without success", await ids(_UNEARNED)),
         *_said("effect of an attempt that a later one had followed", await ids(_STALE)),
         *_said("more attempts than allowed", await ids(_EAGER)),
-        *_mails(await _rows(database, _MAILS), _stems(mails)),
+        *_mails(await look(database, _MAILS), _stems(mails)),
     ]
 
 
@@ -78,8 +77,3 @@ def _said(what: str, which: Iterable[Any]) -> Iterable[str]:
     if found:
         more = f" and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
         yield f"{what}: {', '.join(str(one) for one in found[:EXAMPLES])}{more}"
-
-
-async def _rows(database: Database, sql: str) -> Sequence[Any]:
-    async with database.engine.connect() as connection:
-        return (await connection.execute(text(sql))).all()

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from app.core.database import Database
 from app.core.jobs import JobMessage, enqueue_many
@@ -40,12 +41,12 @@ class Producer:
     def compute(self, **values: float) -> Compute:
         return Compute(number=self.number(), **{"seconds": self._rng.uniform(0, CPU_SECONDS), **values})
 
-    async def send(self, *messages: JobMessage, doomed: bool = False) -> list[int]:
+    async def send(self, *messages: JobMessage, doomed: bool = False, run_at: datetime | None = None) -> list[int]:
         """Accept these jobs in one transaction; their ids. Whatever the database says is raised."""
         numbers = {message.number for message in messages if isinstance(message, Count)}
         self.accepted.doubtful |= numbers
         async with self._database.session_scope() as session:
-            ids = await enqueue_many(session, messages)
+            ids = await enqueue_many(session, messages, run_at=run_at)
         self.accepted.doubtful -= numbers
         self.accepted.numbers |= numbers
         self.accepted.ids |= set(ids)

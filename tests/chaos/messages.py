@@ -22,9 +22,22 @@ class Compute(Count):
 
 
 class Block(Count):
-    """Stop the whole event loop for `seconds`: neither heartbeat nor relay turns meanwhile."""
+    """The first attempt stops the whole event loop for `seconds`: neither heartbeat nor relay turns meanwhile."""
 
     name: ClassVar[str] = "chaos.block"
+
+
+class Future(Count):
+    """Known to a worker that is started with FUTURE in its environment: the version to come."""
+
+    name: ClassVar[str] = "chaos.future"
+
+
+class FutureCompute(Compute):
+    name: ClassVar[str] = "chaos.future_compute"
+
+
+FUTURE = {"CHAOS_FUTURE": "1"}
 
 
 class Crash(Count):

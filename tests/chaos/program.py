@@ -26,7 +26,7 @@ class Program:
     """`tests.chaos.service NAME`, which dies with this process. `kept` decides whether it is started again."""
 
     def __init__(self, label: str, name: str, *, port: int, folder: Path, env: Mapping[str, str]) -> None:
-        self.label, self.starts = label, 0
+        self.label, self.starts, self.env = label, 0, dict(env)
         self.kept = True
         self._port = port
         self._log = folder / f"{label}.log"
@@ -77,15 +77,20 @@ class Program:
             return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
         return []
 
-    def signal(self, number: signal.Signals, *, children: bool = False) -> None:
+    def send(self, number: signal.Signals, *, children: bool = False) -> None:
         """To the main process, with its children if asked; one that is dead already does not mind."""
         for pid in (*(self.children() if children else ()), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def kill_child(self, pid: int) -> None:
+    def send_child(self, pid: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
+
+    async def restarted(self, starts: int) -> None:
+        """Return once it has been started more often than `starts` times."""
+        while self.starts <= starts:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.02)
 
     async def ready(self, *, seconds: float = 60) -> None:
         """Return once it says that it is ready."""

@@ -6,22 +6,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import text
-
 from app.core.database import Database
 from tests.chaos.invariants import UNFINISHED
 from tests.chaos.load import Producer
+from tests.chaos.look import look
 from tests.chaos.stage import Stage
 from tests.support import eventually
 
 # Of the jobs that were accepted before the fault was over and not done by then: when the last of them was.
-_RECOVERY = text("""
+_RECOVERY = """
     SELECT extract(epoch FROM finished_at - CAST(:at AS timestamptz)) AS seconds,
         format('%s %s, attempts %s, messages %s, waited %s s before it started',
             name, id, attempt, publications, round(extract(epoch FROM started_at - created_at), 1)) AS slowest
     FROM jobs WHERE created_at <= :at AND finished_at > :at AND id <> ALL (:apart)
     ORDER BY finished_at DESC LIMIT 1
-""")
+"""
 _DONE = f"""
     SELECT count(*) = 0 FROM jobs WHERE created_at <= CAST(:at AS timestamptz) AND {UNFINISHED} AND id <> ALL (:apart)
 """
@@ -70,8 +69,7 @@ class Scene:
             self.broken.append(what)
 
     async def rows(self, sql: str, **values: Any) -> Sequence[Any]:
-        async with self.database.engine.connect() as connection:
-            return (await connection.execute(text(sql), values)).all()
+        return await look(self.database, sql, **values)
 
     async def scalar(self, sql: str, **values: Any) -> Any:
         return (await self.rows(sql, **values))[0][0]
@@ -86,10 +84,8 @@ class Scene:
 
     async def recoveries(self) -> list[tuple[float, str]]:
         """Seconds from the end of each fault until all that was accepted before it was done, and the slowest job."""
-        async with self.database.engine.connect() as connection:
-            values = [{"at": at, "apart": sorted(self.apart)} for at in self.lone]
-            rows = [(await connection.execute(_RECOVERY, one)).first() for one in values]
-        return [(float(row.seconds), row.slowest) if row else (0.0, "nothing was waiting") for row in rows]
+        slowest = [await self.rows(_RECOVERY, at=at, apart=sorted(self.apart)) for at in self.lone]
+        return [(float(rows[0].seconds), rows[0].slowest) if rows else (0.0, "nothing was waiting") for rows in slowest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +101,6 @@ class Fault:
     in_short: bool = True
     per_second: float = 15
     env: dict[str, str] = field(default_factory=dict)
+    env_of: dict[str, dict[str, str]] = field(default_factory=dict)
+    needs: str = ""
+    """What is missing on this machine; the fault is skipped then, and the run says so."""

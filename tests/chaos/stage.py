@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -73,15 +73,15 @@ class Stage:
         self.valkey.stop()
         self.postgres.stop()
 
-    async def running(self, labels: Sequence[str], **env: str) -> list[Program]:
-        """Exactly these processes, ready. `env` is only for those that this call starts."""
-        for label in self.programs.keys() - set(labels):
-            await self.programs.pop(label).stop()
-        for label in labels:
+    async def running(self, labels: Sequence[str], of: Mapping[str, Mapping[str, str]] = {}) -> None:
+        """Exactly these processes, ready, with settings of their own in `of`; one that has others is replaced."""
+        wanted = {label: self.env() | {**of.get("", {}), **of.get(label, {})} for label in labels}
+        for label, program in list(self.programs.items()):
+            if wanted.get(label) != program.env:
+                await self.programs.pop(label).stop()
+        for label, env in wanted.items():
             if label not in self.programs:
-                self.programs[label] = Program(
-                    label, KINDS[label], port=free_port(), folder=self.folder, env=self.env() | env
-                )
+                port = free_port()
+                self.programs[label] = Program(label, KINDS[label], port=port, folder=self.folder, env=env)
             self.programs[label].start()
         await all_ready(self.programs[label] for label in labels)
-        return [self.programs[label] for label in labels]

@@ -3,15 +3,9 @@
 import asyncio
 import signal
 
-from tests.chaos.program import Program
 from tests.chaos.scene import Fault, Scene
 
 BOTH = ("worker", "rival", "celery")
-
-
-async def _restarted(program: Program, starts: int) -> None:
-    while program.starts <= starts:  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.02)
 
 
 async def kill_worker(scene: Scene) -> None:
@@ -19,7 +13,7 @@ async def kill_worker(scene: Scene) -> None:
     workers = [scene.stage.programs[label] for label in ("worker", "rival")]
     for number in range(scene.times(100, 4)):
         await asyncio.sleep(scene.rng.uniform(0.2, 1.8))
-        workers[number % 2].signal(signal.SIGKILL)
+        workers[number % 2].send(signal.SIGKILL)
         await scene.hit()
         await scene.series()
 
@@ -32,9 +26,9 @@ async def kill_relay(scene: Scene) -> None:
         await scene.producer.send(*(scene.producer.count(seconds=0) for _ in range(100)))
         await asyncio.sleep(scene.rng.uniform(0, 0.15))
         starts = worker.starts
-        worker.signal(signal.SIGKILL)
+        worker.send(signal.SIGKILL)
         await scene.hit()
-        await _restarted(worker, starts)
+        await worker.restarted(starts)
         await scene.series()
 
 
@@ -45,9 +39,9 @@ async def kill_celery(scene: Scene) -> None:
         await scene.producer.send(*(scene.producer.compute() for _ in range(5)))
         await asyncio.sleep(scene.rng.uniform(0, 0.5))
         starts = celery.starts
-        celery.signal(signal.SIGKILL)
+        celery.send(signal.SIGKILL)
         await scene.hit()
-        await _restarted(celery, starts)
+        await celery.restarted(starts)
         await scene.series()
 
 
@@ -57,7 +51,7 @@ async def kill_child(scene: Scene) -> None:
         await scene.producer.send(*(scene.producer.compute() for _ in range(3)))
         await asyncio.sleep(scene.rng.uniform(0, 0.6))
         for child in celery.children():
-            celery.kill_child(child)
+            celery.send_child(child, signal.SIGKILL)
         await scene.hit()
         await scene.series(10)
 

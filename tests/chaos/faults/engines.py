@@ -1,0 +1,167 @@
+"""Redis emptied, restarted, cut off, hung and full; PostgreSQL crashed, and all of its connections cut."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from tests.chaos.scene import Fault, Scene
+
+ALL = ("worker", "celery")
+
+
+@asynccontextmanager
+async def _redis(scene: Scene) -> AsyncIterator[Redis]:
+    redis = Redis.from_url(scene.stage.valkey.url)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+async def _backlog(scene: Scene) -> None:
+    """Enough jobs that messages lie in the queues."""
+    await scene.producer.send(
+        *(scene.producer.count() for _ in range(60)), *(scene.producer.compute() for _ in range(8))
+    )
+    await asyncio.sleep(scene.rng.uniform(0, 0.4))
+
+
+async def flushall(scene: Scene) -> None:
+    async with _redis(scene) as redis:
+        for _ in range(scene.times(20, 2)):
+            await _backlog(scene)
+            await redis.flushall()
+            await scene.hit()
+            await scene.recovered()
+
+
+async def redis_restart(scene: Scene) -> None:
+    """It keeps nothing, so it comes back empty."""
+    for _ in range(scene.times(10, 1)):
+        await _backlog(scene)
+        await _away(scene, scene.rng.uniform(0, 1))
+        await scene.hit()
+        await scene.recovered()
+
+
+async def redis_away(scene: Scene) -> None:
+    await _backlog(scene)
+    await _away(scene, scene.times(60, 5))
+    await scene.hit()
+
+
+async def _away(scene: Scene, seconds: float) -> None:
+    assert scene.stage.valkey.pid is not None
+    os.kill(scene.stage.valkey.pid, signal.SIGKILL)
+    await asyncio.sleep(seconds)
+    scene.stage.valkey.start()
+
+
+async def redis_hangs(scene: Scene) -> None:
+    """It takes connections and answers nothing."""
+    for _ in range(scene.times(5, 1)):
+        await _backlog(scene)
+        assert scene.stage.valkey.pid is not None
+        os.kill(scene.stage.valkey.pid, signal.SIGSTOP)
+        await asyncio.sleep(scene.rng.uniform(3, 8))
+        os.kill(scene.stage.valkey.pid, signal.SIGCONT)
+        await scene.hit()
+        await scene.recovered()
+
+
+async def redis_full(scene: Scene) -> None:
+    """Every write is refused, reads are answered."""
+    async with _redis(scene) as redis:
+        for _ in range(scene.times(3, 1)):
+            await _backlog(scene)
+            await redis.config_set("maxmemory", 1)
+            await asyncio.sleep(scene.times(15, 4))
+            await redis.config_set("maxmemory", 0)
+            await scene.hit()
+            await scene.recovered()
+
+
+async def postgres_crash(scene: Scene) -> None:
+    """What `pg_ctl stop -m immediate` does: it ends without a checkpoint and recovers from its log."""
+    for _ in range(scene.times(10, 1)):
+        await _backlog(scene)
+        assert scene.stage.postgres.pid is not None
+        os.kill(scene.stage.postgres.pid, signal.SIGQUIT)
+        await asyncio.sleep(scene.rng.uniform(0.3, 2))
+        scene.stage.postgres.start()
+        await scene.hit()
+        await scene.recovered()
+
+
+async def backends(scene: Scene) -> None:
+    cut = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = user"
+    )
+    for _ in range(scene.times(20, 2)):
+        await _backlog(scene)
+        await scene.rows(cut)
+        await scene.hit()
+        await scene.recovered()
+
+
+AT_ONCE = {"JOBS_REPUBLISH_AFTER": "120"}
+FAULTS = (
+    Fault(
+        "flushall",
+        "FLUSHALL under load",
+        ALL,
+        flushall,
+        within=25,
+        holds="published again at once, not when a message is given up",
+        env=AT_ONCE,
+    ),
+    Fault(
+        "redis-restart",
+        "Redis killed and restarted empty under load",
+        ALL,
+        redis_restart,
+        within=30,
+        holds="published again at once; both workers reconnect",
+        env=AT_ONCE,
+    ),
+    Fault(
+        "redis-away",
+        "Redis away for 60 s (short form: 5 s)",
+        ALL,
+        redis_away,
+        within=30,
+        holds="work is accepted meanwhile; both workers reconnect",
+        env=AT_ONCE,
+    ),
+    Fault(
+        "redis-hangs",
+        "Redis hangs for 3 to 8 s",
+        ALL,
+        redis_hangs,
+        within=30,
+        holds="nothing waits for it for long; both workers go on",
+        in_short=False,
+    ),
+    Fault(
+        "redis-full",
+        "Redis at maxmemory",
+        ALL,
+        redis_full,
+        within=30,
+        holds="work is accepted meanwhile, and published once there is room",
+        in_short=False,
+    ),
+    Fault(
+        "postgres-crash",
+        "PostgreSQL stopped with -m immediate",
+        ALL,
+        postgres_crash,
+        within=30,
+        holds="what was accepted is there; what was not is not",
+    ),
+    Fault("backends", "every database connection terminated", ALL, backends, within=25, holds="both workers reconnect"),
+)

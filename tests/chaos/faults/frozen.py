@@ -1,0 +1,103 @@
+"""Processes that stand still for longer than their lease, and wake again, or never do."""
+
+import asyncio
+import signal
+
+from tests.chaos.messages import Block
+from tests.chaos.scene import Fault, Scene
+from tests.chaos.stage import LEASE
+
+
+async def freeze_worker(scene: Scene) -> None:
+    """SIGSTOP in mid-run, past the lease, then SIGCONT: what it still brings is dropped."""
+    worker = scene.stage.programs["worker"]
+    for _ in range(scene.times(10, 1)):
+        await scene.producer.send(*(scene.producer.count(seconds=1) for _ in range(20)))
+        await asyncio.sleep(scene.rng.uniform(0.1, 0.8))
+        worker.send(signal.SIGSTOP)
+        await asyncio.sleep(LEASE + scene.rng.uniform(1.5, 3))
+        worker.send(signal.SIGCONT)
+        await scene.hit()
+        await scene.recovered()
+
+
+async def freeze_celery(scene: Scene) -> None:
+    """The same to a child of Celery, while another Celery is there."""
+    celery = scene.stage.programs["celery"]
+    for _ in range(scene.times(10, 1)):
+        await scene.producer.send(*(scene.producer.compute(seconds=1) for _ in range(3)))
+        await asyncio.sleep(scene.rng.uniform(0.1, 0.8))
+        children = celery.children()
+        for child in children:
+            celery.send_child(child, signal.SIGSTOP)
+        await asyncio.sleep(LEASE + scene.rng.uniform(1.5, 3))
+        for child in children:
+            celery.send_child(child, signal.SIGCONT)
+        await scene.hit()
+        await scene.recovered()
+
+
+async def block_loop(scene: Scene) -> None:
+    """A body that blocks the event loop: no heartbeat, no relay, no reaper of this worker for that time."""
+    for _ in range(scene.times(10, 1)):
+        message = Block(number=scene.producer.number(), seconds=LEASE + scene.rng.uniform(1.5, 3))
+        (job_id,) = await scene.producer.send(message)
+        await scene.until("SELECT count(*) > 0 FROM chaos_starts WHERE job_id = :id", id=job_id)
+        await scene.hit()
+        await scene.recovered()
+
+
+async def stop_publish_kill(scene: Scene) -> None:
+    """Celery stands still, its messages are published, and it is killed before it has seen them."""
+    celery = scene.stage.programs["celery"]
+    for _ in range(scene.times(10, 1)):
+        await celery.ready()
+        celery.send(signal.SIGSTOP, children=True)
+        ids = await scene.producer.send(*(scene.producer.compute() for _ in range(10)))
+        published = "SELECT count(*) = 0 FROM jobs WHERE id = ANY (:ids) AND published_at IS NULL"
+        await scene.until(published, ids=ids)
+        await asyncio.sleep(scene.rng.uniform(0, 0.5))
+        starts = celery.starts
+        celery.send(signal.SIGKILL, children=True)
+        await scene.hit()
+        await celery.restarted(starts)
+        await scene.recovered()
+
+
+FENCED = "the late outcome is dropped, the job is done by another"
+FAULTS = (
+    Fault(
+        "freeze-worker",
+        "SIGSTOP of a worker past its lease, then SIGCONT",
+        ("worker", "rival", "celery"),
+        freeze_worker,
+        within=20,
+        holds=FENCED,
+    ),
+    Fault(
+        "freeze-child",
+        "SIGSTOP of Celery's child past its lease, then SIGCONT",
+        ("worker", "celery", "second"),
+        freeze_celery,
+        within=20,
+        holds=FENCED,
+        in_short=False,
+    ),
+    Fault(
+        "block-loop",
+        "a job blocks the event loop past its lease",
+        ("worker", "rival", "celery"),
+        block_loop,
+        within=20,
+        holds=FENCED,
+        in_short=False,
+    ),
+    Fault(
+        "stop-publish-kill",
+        "Celery stopped, messages published, Celery killed",
+        ("worker", "celery"),
+        stop_publish_kill,
+        within=25,
+        holds="what was never delivered is delivered again",
+    ),
+)
