@@ -98,7 +98,7 @@ class Fault:
     run: Callable[[Scene], Awaitable[None]]
     within: float
     holds: str = "accepted = succeeded + failed, each effect once"
-    in_short: bool = True
+    in_short: bool = False
     per_second: float = 15
     env: dict[str, str] = field(default_factory=dict)
     env_of: dict[str, dict[str, str]] = field(default_factory=dict)

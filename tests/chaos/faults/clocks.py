@@ -39,7 +39,6 @@ FAULTS = (
         clocks,
         within=15,
         holds="no lease is lost, no job waits for a clock",
-        in_short=False,
         env_of={"worker": shifted(MINUTES), "celery": shifted(-MINUTES)},
         needs="libfaketime (apt-get install faketime)" if library() is None else "",
     ),

@@ -71,6 +71,7 @@ FAULTS = (
         "SIGSTOP of a worker past its lease, then SIGCONT",
         ("worker", "rival", "celery"),
         freeze_worker,
+        in_short=True,
         within=20,
         holds=FENCED,
     ),
@@ -81,7 +82,6 @@ FAULTS = (
         freeze_celery,
         within=20,
         holds=FENCED,
-        in_short=False,
     ),
     Fault(
         "block-loop",
@@ -90,7 +90,6 @@ FAULTS = (
         block_loop,
         within=20,
         holds=FENCED,
-        in_short=False,
     ),
     Fault(
         "stop-publish-kill",

@@ -57,8 +57,39 @@ async def kill_child(scene: Scene) -> None:
 
 
 FAULTS = (
-    Fault("kill-worker", "SIGKILL of a worker (ARQ and relay)", BOTH, kill_worker, within=20),
-    Fault("kill-relay", "SIGKILL of the relay while it publishes", ("worker", "celery"), kill_relay, within=20),
-    Fault("kill-celery", "SIGKILL of Celery's parent", ("worker", "celery"), kill_celery, within=20),
-    Fault("kill-child", "SIGKILL of Celery's child", ("worker", "celery"), kill_child, within=20),
+    Fault(
+        "kill-worker",
+        "SIGKILL of a worker (ARQ and relay)",
+        BOTH,
+        kill_worker,
+        within=30,
+        holds="taken back when the lease is over, each effect once",
+        in_short=True,
+    ),
+    Fault(
+        "kill-relay",
+        "SIGKILL of the relay while it publishes",
+        ("worker", "celery"),
+        kill_relay,
+        within=30,
+        holds="published again by the next relay",
+        in_short=True,
+    ),
+    Fault(
+        "kill-celery",
+        "SIGKILL of Celery's parent",
+        ("worker", "celery"),
+        kill_celery,
+        within=30,
+        holds="its children end with it; each effect once",
+    ),
+    Fault(
+        "kill-child",
+        "SIGKILL of Celery's child",
+        ("worker", "celery"),
+        kill_child,
+        within=30,
+        holds="Celery makes another; each effect once",
+        in_short=True,
+    ),
 )

@@ -42,7 +42,6 @@ FAULTS = (
         crash_child,
         within=25,
         holds="failed after its 3 attempts, never a loop; others are done",
-        in_short=False,
     ),
     Fault(
         "visibility",
@@ -51,7 +50,6 @@ FAULTS = (
         visibility,
         within=40,
         holds="one attempt: the second delivery finds nothing to claim",
-        in_short=False,
         per_second=4,
         env={"CHAOS_VISIBILITY_TIMEOUT": str(PATIENCE)},
     ),

@@ -63,6 +63,7 @@ FAULTS = (
         "two relays at once, and one that stands still in its transaction",
         PAIR,
         two_relays,
+        in_short=True,
         within=20,
         holds="each job is published once; nobody waits for the one that stands still",
     ),
@@ -73,6 +74,5 @@ FAULTS = (
         two_reapers,
         within=30,
         holds="each job is taken back once",
-        in_short=False,
     ),
 )

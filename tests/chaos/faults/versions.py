@@ -75,7 +75,6 @@ FAULTS = (
         newer_producer,
         within=40,
         holds="left for a newer worker; unknown fields are ignored",
-        in_short=False,
     ),
     Fault(
         "older-producer",
@@ -84,6 +83,5 @@ FAULTS = (
         older_producer,
         within=25,
         holds="a default where there is one, else failed with the reason",
-        in_short=False,
     ),
 )
