@@ -65,6 +65,7 @@ SQL_FILES: Mapping[str, str] = {
     "app.core.tracing": "the engine whose statements become spans",
     "app.core.audit": "the record's INSERT: `audit` belongs to every transaction, as `enqueue` does",
     "app.sandbox.store": "the sandbox's own SQLite file",
+    "app.tasks.broker": "a pipeline of Redis, which is executed, too",
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")

@@ -128,6 +128,38 @@ class ReadSession:
         return row[0] if row else None
 
 
+class Rows:
+    """What a single statement gave."""
+
+    def __init__(self, rows: Sequence[AnyRow]) -> None:
+        self._rows = rows
+
+    def all(self) -> Sequence[AnyRow]:
+        return self._rows
+
+    def first(self) -> AnyRow | None:
+        return self._rows[0] if self._rows else None
+
+
+class SingleStatements:
+    """Runs each statement as a transaction of its own: one round trip, where a session takes three.
+
+    For a step that is one statement and nothing else. A connection that died while idle is an error here: whoever
+    calls knows whether the step may be repeated.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.sync_engine
+
+    async def execute(self, statement: Executable) -> Rows:
+        def run() -> Rows:
+            with self._engine.connect() as connection:
+                result = connection.execute(statement)
+                return Rows(result.all() if result.returns_rows else ())
+
+        return await greenlet_spawn(run)
+
+
 class _SyncSession(Session):
     """What WriteSession drives; of a class of its own so that its events are."""
 
@@ -189,6 +221,10 @@ class WriteSession(AsyncSession):
 BeforeCommit = Callable[[WriteSession], Awaitable[None]]
 
 
+Step = WriteSession | SingleStatements
+"""Who carries out a step that may be a transaction of its own or a part of one."""
+
+
 class Database:
     """The engine of one process and the sessions made from it."""
 
@@ -205,6 +241,7 @@ class Database:
         self.engine = autocommit.execution_options(isolation_level="READ COMMITTED")
         self._patience = ANSWER_WITHIN if role == "api" else None
         self.read = ReadSession(autocommit, patience=self._patience)
+        self.single = SingleStatements(autocommit)
         self._make = async_sessionmaker(
             self.engine, class_=WriteSession, expire_on_commit=False, autoflush=False, before_commit=before_commit
         )

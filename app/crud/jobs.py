@@ -10,11 +10,14 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Update, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from app.core.database import AnyRow, ReadSession, WriteSession, lock_number, take_turns
+from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_number, take_turns
 from app.core.jobs import LIVE, JobStatus, Progress
 from app.crud.base import CRUDBase, Where
 from app.models import Job
 
+# For the one transaction: its commit does not wait for the disk. Only for steps of which nothing is said to anybody and
+# which are repeated when a crash of the database takes them back (decision 70). Later commits carry it along.
+_UNWAITED = select(func.set_config("synchronous_commit", "off", True)).scalar_subquery() == "off"
 _RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "version": Job.version + 1}
 
 
@@ -36,9 +39,7 @@ class JobCRUD(CRUDBase[Job]):
     def created_by(self, user_id: int) -> Where:
         return (Job.created_by == user_id,)
 
-    async def claim(
-        self, session: WriteSession, job_id: int, *, names: Sequence[str], lease_seconds: float
-    ) -> AnyRow | None:
+    async def claim(self, session: Step, job_id: int, *, names: Sequence[str], lease_seconds: float) -> AnyRow | None:
         """Take a due job under a new lease token and count the attempt.
 
         None when someone else has it, it is not due, or its name is not in `names`: a newer worker's job is left to it.
@@ -46,6 +47,7 @@ class JobCRUD(CRUDBase[Job]):
         statement = (
             update(Job)
             .where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.run_at <= func.now(), Job.name.in_(names))
+            .where(_UNWAITED)
             .values(
                 status=JobStatus.RUNNING,
                 attempt=Job.attempt + 1,
@@ -58,18 +60,23 @@ class JobCRUD(CRUDBase[Job]):
         )
         return (await session.execute(statement)).first()
 
-    async def renew(self, session: WriteSession, job_id: int, lease: UUID, *, lease_seconds: float) -> bool:
-        """Push the lease's end away; False when the lease is lost."""
-        statement = _held(job_id, lease).values(lease_expires_at=func.now() + _seconds(lease_seconds))
+    async def renew(
+        self, session: Step, job_id: int, lease: UUID, *, lease_seconds: float, progress: Progress | None = None
+    ) -> bool:
+        """Push the lease's end away, noting how far the attempt is; False when the lease is lost."""
+        said = {**_progress(progress), "version": Job.version + 1} if progress else {}
+        statement = (
+            _held(job_id, lease).where(_UNWAITED).values(lease_expires_at=func.now() + _seconds(lease_seconds), **said)
+        )
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
-    async def report_progress(self, session: WriteSession, job_id: int, lease: UUID, progress: Progress) -> bool:
+    async def report_progress(self, session: Step, job_id: int, lease: UUID, progress: Progress) -> bool:
         """Note how far the attempt is; False when the lease is lost."""
         statement = _held(job_id, lease).values(**_progress(progress), version=Job.version + 1)
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
     async def succeed(
-        self, session: WriteSession, job_id: int, lease: UUID, *, result: Any, progress: Progress | None = None
+        self, session: Step, job_id: int, lease: UUID, *, result: Any, progress: Progress | None = None
     ) -> bool:
         """Complete the attempt, fenced by its lease token; False when a later attempt owns the job."""
         statement = _held(job_id, lease).values(
@@ -88,7 +95,7 @@ class JobCRUD(CRUDBase[Job]):
 
     async def retry_or_bury(
         self,
-        session: WriteSession,
+        session: Step,
         job_id: int,
         lease: UUID,
         *,
@@ -120,7 +127,7 @@ class JobCRUD(CRUDBase[Job]):
         running = select(func.count()).where(Job.name == name, Job.status == JobStatus.RUNNING)
         return int((await session.execute(running)).scalar_one()) <= limit
 
-    async def release(self, session: WriteSession, job_id: int, lease: UUID, *, delay: float = 0) -> None:
+    async def release(self, session: Step, job_id: int, lease: UUID, *, delay: float = 0) -> None:
         """Give an attempt back that was interrupted from outside; it does not count."""
         await session.execute(
             _held(job_id, lease).values(
@@ -132,7 +139,7 @@ class JobCRUD(CRUDBase[Job]):
             )
         )
 
-    async def reap(self, session: WriteSession, *, limit: int = 500) -> Sequence[AnyRow]:
+    async def reap(self, session: Step, *, limit: int = 500) -> Sequence[AnyRow]:
         """Take back jobs whose lease has expired: queued again, or failed after the last attempt."""
         expired = (
             select(Job.id)
@@ -154,6 +161,11 @@ class JobCRUD(CRUDBase[Job]):
             .returning(Job.id, Job.name, Job.status, Job.attempt)
         )
         return (await session.execute(statement)).all()
+
+    async def is_due(self, read: ReadSession) -> bool:
+        """Whether there is anything to publish."""
+        unpublished = (Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now())
+        return await read.first(select(Job.id).where(*unpublished).limit(1)) is not None
 
     async def take_unpublished(
         self, session: WriteSession, *, limit: int, caps: Mapping[str, int] | None = None
@@ -185,13 +197,13 @@ class JobCRUD(CRUDBase[Job]):
         )
         statement = (
             update(Job)
-            .where(Job.id.in_(due))
+            .where(Job.id.in_(due), _UNWAITED)
             .values(published_at=func.now(), publications=Job.publications + 1)
             .returning(Job.id, Job.name, Job.queue, Job.priority, Job.publications, Job.traceparent)
         )
         return (await session.execute(statement)).all()
 
-    async def unpublish(self, session: WriteSession, job_ids: Sequence[int]) -> None:
+    async def unpublish(self, session: Step, job_ids: Sequence[int]) -> None:
         """The queue did not take these messages: publish them again."""
         await session.execute(
             update(Job)
@@ -200,7 +212,7 @@ class JobCRUD(CRUDBase[Job]):
             .values(published_at=None, publications=Job.publications - 1)
         )
 
-    async def unpublish_stale(self, session: WriteSession, *, older_than: float) -> int:
+    async def unpublish_stale(self, session: Step, *, older_than: float) -> int:
         """Publish again what nobody has claimed for `older_than` seconds, doubled with each publication."""
         seconds = literal(older_than) * func.power(2.0, func.least(Job.publications - 1, 8))
         patience = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
@@ -211,7 +223,7 @@ class JobCRUD(CRUDBase[Job]):
         )
         return len((await session.execute(statement.returning(Job.id))).all())
 
-    async def unpublish_all(self, session: WriteSession) -> int:
+    async def unpublish_all(self, session: Step) -> int:
         """The queues were emptied: every queued job is published again."""
         statement = update(Job).where(Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
         return len((await session.execute(statement.values(published_at=None).returning(Job.id))).all())

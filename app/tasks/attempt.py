@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from app.config import JobSettings
 from app.core.context import Cause, bound, current_cause
-from app.core.database import AnyRow, Database, WriteSession, is_retryable, is_unavailable, sqlstate
+from app.core.database import AnyRow, Database, Step, WriteSession, is_retryable, is_unavailable, sqlstate
 from app.core.jobs import JobDelayed, JobFailed, JobMessage, JobStatus, Progress
 from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
@@ -95,6 +95,8 @@ class Runner:
     def __init__(self, database: Database, bodies: Bodies, settings: JobSettings) -> None:
         self._database = database
         self._bodies = {message.name: (message, body) for message, body in bodies.items()}
+        self._free = [message.name for message in bodies if message.max_running is None]
+        self._capped = [message.name for message in bodies if message.max_running is not None]
         self._settings = settings
 
     async def run(self, job_id: int) -> JobStatus | None:
@@ -117,8 +119,13 @@ class Runner:
             return await self._attempt(job)
 
     async def _claim(self, job_id: int) -> AnyRow | None:
+        lease = self._settings.lease
+        job = await jobs.claim(self._database.single, job_id, names=self._free, lease_seconds=lease)
+        return job or (await self._claim_capped(job_id) if self._capped else None)
+
+    async def _claim_capped(self, job_id: int) -> AnyRow | None:
         async with self._database.session_scope() as session:
-            job = await jobs.claim(session, job_id, names=list(self._bodies), lease_seconds=self._settings.lease)
+            job = await jobs.claim(session, job_id, names=self._capped, lease_seconds=self._settings.lease)
             limit = self._bodies[job.name][0].max_running if job else None
             if job is None or limit is None or await jobs.is_within(session, job.name, limit=limit):
                 return job
@@ -155,8 +162,7 @@ class Runner:
 
     def _line(self, job: AnyRow) -> ProgressLine:
         async def write(progress: Progress) -> bool:
-            async with self._database.session_scope() as session:
-                return await jobs.report_progress(session, job.id, job.lease_token, progress)
+            return await jobs.report_progress(self._database.single, job.id, job.lease_token, progress)
 
         return ProgressLine(write)
 
@@ -199,19 +205,27 @@ class Runner:
             renewed = asked
 
     async def _renew(self, attempt: Attempt) -> bool:
-        async with self._database.session_scope() as session:
-            progress = attempt.line.take()
-            if progress and not await jobs.report_progress(session, attempt.job_id, attempt.lease, progress):
-                return False
-            return await jobs.renew(session, attempt.job_id, attempt.lease, lease_seconds=self._settings.lease)
+        return await jobs.renew(
+            self._database.single,
+            attempt.job_id,
+            attempt.lease,
+            lease_seconds=self._settings.lease,
+            progress=attempt.line.take(),
+        )
 
     async def _succeed(self, attempt: Attempt, result: Any, progress: Progress | None) -> None:
-        async with self._database.session_scope() as session:
-            said = None if isinstance(result, Effect) else result
-            if not await jobs.succeed(session, attempt.job_id, attempt.lease, result=said, progress=progress):
+        said = None if isinstance(result, Effect) else result
+
+        async def succeed(step: Step) -> None:
+            if not await jobs.succeed(step, attempt.job_id, attempt.lease, result=said, progress=progress):
                 raise LeaseLost
-            if isinstance(result, Effect):
-                await jobs.note_result(session, attempt.job_id, result=await result.write(session))
+
+        if not isinstance(result, Effect):
+            await succeed(self._database.single)
+            return
+        async with self._database.session_scope() as session:
+            await succeed(session)
+            await jobs.note_result(session, attempt.job_id, result=await result.write(session))
 
     async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
         reason = describe(error)
@@ -221,25 +235,23 @@ class Runner:
         log.warning("attempt failed", error=reason, exc_info=None if final else error)
 
         async def record() -> JobStatus | None:
-            async with self._database.session_scope() as session:
-                return await jobs.retry_or_bury(
-                    session,
-                    attempt.job_id,
-                    attempt.lease,
-                    error=reason,
-                    delay=delay,
-                    final=final,
-                    traceparent=current_cause().traceparent,
-                    progress=last,
-                )
+            return await jobs.retry_or_bury(
+                self._database.single,
+                attempt.job_id,
+                attempt.lease,
+                error=reason,
+                delay=delay,
+                final=final,
+                traceparent=current_cause().traceparent,
+                progress=last,
+            )
 
         return await self._recorded(record)
 
     async def _release(self, attempt: Attempt) -> None:
         # The worker is stopping: the job goes back at once and the attempt does not count.
         with suppress(Exception):
-            async with self._database.session_scope() as session:
-                await jobs.release(session, attempt.job_id, attempt.lease)
+            await jobs.release(self._database.single, attempt.job_id, attempt.lease)
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         """Make a step in the ledger, waiting for a database that is away for as long as a lease may still be ours."""

@@ -1,10 +1,13 @@
 """How messages travel: the names of the queues, and the clients of both engines. JSON only, never pickle."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 from arq import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
+from arq.utils import timestamp_ms
 from celery import Celery
 
 from app.config import Settings
@@ -15,7 +18,7 @@ ARQ_QUEUE = "frontdesk:io"
 CELERY_QUEUE = "frontdesk-cpu"
 TASK = "run_job"
 MESSAGE_LIFETIME_MS = 24 * 3600 * 1000
-PRIORITY_STEP = timedelta(days=1)
+PRIORITY_STEP_MS = 24 * 3600 * 1000
 # Redis has a list for each step and looks into the lowest first; RabbitMQ takes the highest number first.
 ON_REDIS = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 CELERY_LIST = f"{CELERY_QUEUE}\x06\x16{ON_REDIS[Priority.NORMAL]}"
@@ -27,10 +30,28 @@ def _dump(value: dict[str, Any]) -> bytes:
     return json.dumps(value, default=str).encode()
 
 
-def arq_order(priority: int) -> dict[str, Any]:
-    """Where in ARQ's queue a message stands: it is ordered by time, so a priority is a day's seniority."""
-    since = datetime.now(UTC) - PRIORITY_STEP * (Priority(priority) - Priority.LOW)
-    return {"_defer_until": since, "_expires": MESSAGE_LIFETIME_MS / 1000}
+def arq_order(priority: int, *, now_ms: int) -> int:
+    """Where in ARQ's queue a message stands: it is ordered by time, so a priority is a day's seniority.
+
+    The lowest has a day of it, too: ARQ leaves alone what is dated later than its own clock, and clocks differ.
+    """
+    return now_ms - PRIORITY_STEP_MS * (Priority(priority) - Priority.LOW + 1)
+
+
+async def put_arq_messages(arq: ArqRedis, messages: Mapping[str, tuple[int, int]]) -> None:
+    """Put messages into ARQ's queue: by their names, the job's id and its priority.
+
+    One round trip for all, where ARQ's `enqueue_job` makes three for each.
+    """
+    if not messages:
+        return
+    now_ms = timestamp_ms()
+    async with arq.pipeline(transaction=False) as pipe:
+        for name, (job_id, _) in messages.items():
+            body = serialize_job(TASK, (job_id,), {}, None, now_ms, serializer=arq.job_serializer)
+            pipe.psetex(job_key_prefix + name, MESSAGE_LIFETIME_MS, body)
+        pipe.zadd(ARQ_QUEUE, {name: arq_order(one, now_ms=now_ms) for name, (_, one) in messages.items()})
+        await pipe.execute()
 
 
 def celery_priority(app: Celery, priority: int) -> int:

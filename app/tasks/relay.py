@@ -19,7 +19,7 @@ from app.core.wakeup import listen
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.bodies import bodies
-from app.tasks.broker import TASK, arq_order, celery_priority
+from app.tasks.broker import TASK, celery_priority, put_arq_messages
 from app.tasks.cancellation import came, cancel
 from app.tasks.scheduler import Scheduler
 from app.tasks.schedules import schedules
@@ -33,12 +33,16 @@ _REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
 class Relay:
-    def __init__(self, container: Container, arq: ArqRedis, celery: Celery) -> None:
+    def __init__(
+        self, container: Container, arq: ArqRedis, celery: Celery, *, published: Callable[[], None] = lambda: None
+    ) -> None:
+        """`published` is told that there is something in a queue."""
         self._container = container
         self._database = container.database
         self._settings = container.settings.jobs
         self._arq = arq
         self._celery = celery
+        self._published = published
         self._caps = {kind.name: kind.max_running for kind in bodies(container) if kind.max_running is not None}
         self._scheduler = Scheduler(container.database, schedules(container.settings))
         self._wake = asyncio.Event()
@@ -78,16 +82,16 @@ class Relay:
     async def publish(self) -> None:
         """Give every due job to its queue."""
         await self._notice_lost_queues()
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and await jobs.is_due(self._database.read):
             async with self._database.session_scope() as session:
                 batch = await jobs.take_unpublished(session, limit=BATCH, caps=self._caps)
             if not batch:
                 return
             refused = await self._send(batch)
             if refused:
-                async with self._database.session_scope() as session:
-                    await jobs.unpublish(session, refused)
+                await jobs.unpublish(self._database.single, refused)
                 return
+            self._published()
             if len(batch) < BATCH:
                 return
 
@@ -110,16 +114,8 @@ class Relay:
         return refused
 
     async def _send_io(self, rows: Sequence[AnyRow]) -> None:
-        for start in range(0, len(rows), 20):
-            await asyncio.gather(
-                *(
-                    # A new publication is a new message: ARQ would ignore a known id.
-                    self._arq.enqueue_job(
-                        TASK, row.id, _job_id=f"{row.id}-{row.publications}", **arq_order(row.priority)
-                    )
-                    for row in rows[start : start + 20]
-                )
-            )
+        # A new publication is a new message.
+        await put_arq_messages(self._arq, {f"{row.id}-{row.publications}": (row.id, row.priority) for row in rows})
 
     async def _send_cpu(self, rows: Sequence[AnyRow]) -> None:
         if rows:
@@ -150,19 +146,17 @@ class Relay:
             return
         if present != self._epoch:
             # Also at the first look: nobody knows what the queues still hold, and publishing twice is harmless.
-            async with self._database.session_scope() as session:
-                again = await jobs.unpublish_all(session)
+            again = await jobs.unpublish_all(self._database.single)
             if again:
                 log.warning("the queues may have been emptied; publishing again", jobs=again)
             self._epoch = present
 
     async def reap(self) -> None:
         """Take back jobs whose worker stopped answering, and messages that nobody claimed."""
-        async with self._database.session_scope() as session:
-            for row in await jobs.reap(session):
-                LEASES_EXPIRED.inc()
-                log.warning("lease expired", job_id=row.id, job=row.name, attempt=row.attempt, outcome=row.status.value)
-            await jobs.unpublish_stale(session, older_than=self._settings.republish_after)
+        for row in await jobs.reap(self._database.single):
+            LEASES_EXPIRED.inc()
+            log.warning("lease expired", job_id=row.id, job=row.name, attempt=row.attempt, outcome=row.status.value)
+        await jobs.unpublish_stale(self._database.single, older_than=self._settings.republish_after)
         self._wake.set()
         await self._measure()
 

@@ -133,7 +133,8 @@ async def _serve(settings: Settings) -> None:
     use_waker(RedisWaker(container.redis))
     arq = make_arq(settings)
     worker = _make_worker(settings, arq, Runner(container.database, bodies(container), settings.jobs))
-    relay, deliverer = Relay(container, arq, make_celery(settings)), Deliverer(container)
+    relay = Relay(container, arq, make_celery(settings), published=worker.look)
+    deliverer = Deliverer(container)
     ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=worker.ready.is_set)
     ops.start()
     tasks = relaying, delivering, working = (

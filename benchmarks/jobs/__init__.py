@@ -1,0 +1,1 @@
+"""The job ledger beside the bare engines it runs on."""
