@@ -14,7 +14,16 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from app.config import JobSettings
 from app.core.context import Cause, bound, current_cause
-from app.core.database import AnyRow, Database, Step, WriteSession, is_retryable, is_unavailable, sqlstate
+from app.core.database import (
+    AnyRow,
+    Database,
+    SingleStatements,
+    Step,
+    WriteSession,
+    is_retryable,
+    is_unavailable,
+    sqlstate,
+)
 from app.core.jobs import JobDelayed, JobFailed, JobMessage, JobStatus, Progress
 from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
@@ -92,8 +101,12 @@ Bodies = Mapping[type[JobMessage], Body]
 class Runner:
     """Runs jobs by id. It never raises for what a job does: the ledger keeps the outcome and decides on a retry."""
 
-    def __init__(self, database: Database, bodies: Bodies, settings: JobSettings) -> None:
+    def __init__(
+        self, database: Database, bodies: Bodies, settings: JobSettings, *, single: SingleStatements | None = None
+    ) -> None:
+        """`single` carries out the steps that are one statement; unset: `database` does."""
         self._database = database
+        self._single = single or database.single
         self._bodies = {message.name: (message, body) for message, body in bodies.items()}
         self._free = [message.name for message in bodies if message.max_running is None]
         self._capped = [message.name for message in bodies if message.max_running is not None]
@@ -120,7 +133,7 @@ class Runner:
 
     async def _claim(self, job_id: int) -> AnyRow | None:
         lease = self._settings.lease
-        job = await jobs.claim(self._database.single, job_id, names=self._free, lease_seconds=lease)
+        job = await jobs.claim(self._single, job_id, names=self._free, lease_seconds=lease)
         return job or (await self._claim_capped(job_id) if self._capped else None)
 
     async def _claim_capped(self, job_id: int) -> AnyRow | None:
@@ -162,7 +175,7 @@ class Runner:
 
     def _line(self, job: AnyRow) -> ProgressLine:
         async def write(progress: Progress) -> bool:
-            return await jobs.report_progress(self._database.single, job.id, job.lease_token, progress)
+            return await jobs.report_progress(self._single, job.id, job.lease_token, progress)
 
         return ProgressLine(write)
 
@@ -206,7 +219,7 @@ class Runner:
 
     async def _renew(self, attempt: Attempt) -> bool:
         return await jobs.renew(
-            self._database.single,
+            self._single,
             attempt.job_id,
             attempt.lease,
             lease_seconds=self._settings.lease,
@@ -221,7 +234,7 @@ class Runner:
                 raise LeaseLost
 
         if not isinstance(result, Effect):
-            await succeed(self._database.single)
+            await succeed(self._single)
             return
         async with self._database.session_scope() as session:
             await succeed(session)
@@ -236,7 +249,7 @@ class Runner:
 
         async def record() -> JobStatus | None:
             return await jobs.retry_or_bury(
-                self._database.single,
+                self._single,
                 attempt.job_id,
                 attempt.lease,
                 error=reason,
@@ -251,7 +264,7 @@ class Runner:
     async def _release(self, attempt: Attempt) -> None:
         # The worker is stopping: the job goes back at once and the attempt does not count.
         with suppress(Exception):
-            await jobs.release(self._database.single, attempt.job_id, attempt.lease)
+            await jobs.release(self._single, attempt.job_id, attempt.lease)
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         """Make a step in the ledger, waiting for a database that is away for as long as a lease may still be ours."""

@@ -1,4 +1,4 @@
-"""The CPU worker: Celery prefork; one event loop and one unpooled engine in each child."""
+"""The CPU worker: Celery prefork; each child has one event loop, an unpooled engine, and a kept one for the ledger."""
 
 import asyncio
 import os
@@ -21,6 +21,7 @@ from celery.worker.request import Request
 from kombu.transport.redis import QoS
 
 from app.config import get_settings
+from app.core.database import Database
 from app.core.logging import configure_logging, get_logger
 from app.core.metrics_files import forget_process
 from app.core.ops_server import OpsServer
@@ -32,6 +33,8 @@ from app.tasks.broker import CELERY_QUEUE, TASK, make_celery
 
 log = get_logger(__name__)
 INTERRUPT_SECONDS = 4
+# A step of the job, and its heartbeat.
+LEDGER_CONNECTIONS = 2
 CHILD_LIFETIME_JOBS = 200
 CHILD_MEMORY_KIB = 400 * 1024
 
@@ -42,6 +45,8 @@ class Child:
 
     loop: asyncio.Runner
     container: Container
+    ledger: Database
+    """Kept open between jobs, for the steps of the ledger: a connection for each would cost more than most jobs."""
     runner: Runner
 
 
@@ -60,11 +65,14 @@ def _start_child(**_: Any) -> None:
         return build(settings, role="worker", pooled=False)
 
     container = loop.run(make())
-    _child = Child(loop, container, Runner(container.database, bodies(container), settings.jobs))
+    ledger = Database(settings.database.model_copy(update={"pool_size": LEDGER_CONNECTIONS}), role="worker")
+    runner = Runner(container.database, bodies(container), settings.jobs, single=ledger.single)
+    _child = Child(loop, container, ledger, runner)
 
 
 def _stop_child(pid: int | None = None, **_: Any) -> None:
     if _child is not None:
+        _child.loop.run(_child.ledger.close())
         _child.loop.run(_child.container.close())
         _child.loop.close()
     stop_tracing()

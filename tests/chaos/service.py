@@ -1,7 +1,10 @@
 """`python -m tests.chaos.service NAME`: `python -m app NAME`, except that its workers know the countable jobs, too."""
 
 import os
+import select
 import sys
+import time
+from typing import Any
 from unittest.mock import patch
 
 from celery import Celery
@@ -37,6 +40,13 @@ def prepare_and_register() -> None:
     app.tasks.broker.make_celery = make_celery
 
 
+def sleep(seconds: Any) -> None:
+    """libfaketime makes a mistake in clock_nanosleep(2), on which `time.sleep` stands."""
+    select.select([], [], [], float(seconds))
+
+
 if __name__ == "__main__":
+    if "FAKETIME" in os.environ:
+        time.sleep = sleep
     with patch.object(program, "prepare_multiprocess", prepare_and_register):
         sys.exit(program.main())
