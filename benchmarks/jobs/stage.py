@@ -112,9 +112,9 @@ class JobStage:
     async def other_database(self, settings: Settings, name: str, *, finished: int) -> Database:
         """A database of its own with the service's tables and so many finished jobs."""
         connection = await asyncpg.connect(self.dsn)
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE bench_{name}")
         await connection.close()
-        url = self.postgres.url.replace("/frontdesk?", f"/{name}?")
+        url = self.postgres.url.replace("/frontdesk?", f"/bench_{name}?")
         await asyncio.to_thread(self.migrate, url)
         connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
         await connection.execute(_FINISHED, finished)

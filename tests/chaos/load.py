@@ -43,7 +43,7 @@ class Producer:
 
     async def send(self, *messages: JobMessage, doomed: bool = False, run_at: datetime | None = None) -> list[int]:
         """Accept these jobs in one transaction; their ids. Whatever the database says is raised."""
-        numbers = {message.number for message in messages if isinstance(message, Count)}
+        numbers: set[int] = {number for one in messages if (number := getattr(one, "number", None)) is not None}
         self.accepted.doubtful |= numbers
         async with self._database.session_scope() as session:
             ids = await enqueue_many(session, messages, run_at=run_at)

@@ -21,7 +21,7 @@ def shifted(minutes: int) -> dict[str, str]:
 
 
 async def clocks(scene: Scene) -> None:
-    for _ in range(scene.times(10, 2)):
+    for _ in range(scene.times(5, 2)):
         ids = await scene.producer.send(
             *(scene.producer.count() for _ in range(40)), *(scene.producer.compute() for _ in range(5))
         )

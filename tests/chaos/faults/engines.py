@@ -32,7 +32,7 @@ async def _backlog(scene: Scene) -> None:
 
 async def flushall(scene: Scene) -> None:
     async with _redis(scene) as redis:
-        for _ in range(scene.times(20, 2)):
+        for _ in range(scene.times(10, 2)):
             await _backlog(scene)
             await redis.flushall()
             await scene.hit()
@@ -41,7 +41,7 @@ async def flushall(scene: Scene) -> None:
 
 async def redis_restart(scene: Scene) -> None:
     """It keeps nothing, so it comes back empty."""
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(5, 1)):
         await _backlog(scene)
         await _away(scene, scene.rng.uniform(0, 1))
         await scene.hit()
@@ -76,7 +76,7 @@ async def redis_hangs(scene: Scene) -> None:
 async def redis_full(scene: Scene) -> None:
     """Every write is refused, reads are answered."""
     async with _redis(scene) as redis:
-        for _ in range(scene.times(3, 1)):
+        for _ in range(scene.times(2, 1)):
             await _backlog(scene)
             await redis.config_set("maxmemory", 1)
             await asyncio.sleep(scene.times(15, 4))
@@ -87,7 +87,7 @@ async def redis_full(scene: Scene) -> None:
 
 async def postgres_crash(scene: Scene) -> None:
     """What `pg_ctl stop -m immediate` does: it ends without a checkpoint and recovers from its log."""
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(5, 1)):
         await _backlog(scene)
         assert scene.stage.postgres.pid is not None
         os.kill(scene.stage.postgres.pid, signal.SIGQUIT)
@@ -101,7 +101,7 @@ async def backends(scene: Scene) -> None:
     cut = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = user"
     )
-    for _ in range(scene.times(20, 2)):
+    for _ in range(scene.times(10, 2)):
         await _backlog(scene)
         await scene.rows(cut)
         await scene.hit()

@@ -11,7 +11,7 @@ from tests.chaos.stage import LEASE
 async def freeze_worker(scene: Scene) -> None:
     """SIGSTOP in mid-run, past the lease, then SIGCONT: what it still brings is dropped."""
     worker = scene.stage.programs["worker"]
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         await scene.producer.send(*(scene.producer.count(seconds=1) for _ in range(20)))
         await asyncio.sleep(scene.rng.uniform(0.1, 0.8))
         worker.send(signal.SIGSTOP)
@@ -24,7 +24,7 @@ async def freeze_worker(scene: Scene) -> None:
 async def freeze_celery(scene: Scene) -> None:
     """The same to a child of Celery, while another Celery is there."""
     celery = scene.stage.programs["celery"]
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         await scene.producer.send(*(scene.producer.compute(seconds=1) for _ in range(3)))
         await asyncio.sleep(scene.rng.uniform(0.1, 0.8))
         children = celery.children()
@@ -39,7 +39,7 @@ async def freeze_celery(scene: Scene) -> None:
 
 async def block_loop(scene: Scene) -> None:
     """A body that blocks the event loop: no heartbeat, no relay, no reaper of this worker for that time."""
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         message = Block(number=scene.producer.number(), seconds=LEASE + scene.rng.uniform(1.5, 3))
         (job_id,) = await scene.producer.send(message)
         await scene.until("SELECT count(*) > 0 FROM chaos_starts WHERE job_id = :id", id=job_id)
@@ -50,7 +50,7 @@ async def block_loop(scene: Scene) -> None:
 async def stop_publish_kill(scene: Scene) -> None:
     """Celery stands still, its messages are published, and it is killed before it has seen them."""
     celery = scene.stage.programs["celery"]
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         await celery.ready()
         celery.send(signal.SIGSTOP, children=True)
         ids = await scene.producer.send(*(scene.producer.compute() for _ in range(10)))

@@ -11,17 +11,17 @@ BOTH = ("worker", "rival", "celery")
 async def kill_worker(scene: Scene) -> None:
     """Two workers, killed by turns, so that the kills also meet starts, takeovers and each other's relays."""
     workers = [scene.stage.programs[label] for label in ("worker", "rival")]
-    for number in range(scene.times(100, 4)):
+    for number in range(scene.times(60, 4)):
         await asyncio.sleep(scene.rng.uniform(0.2, 1.8))
         workers[number % 2].send(signal.SIGKILL)
         await scene.hit()
-        await scene.series()
+        await scene.series(10)
 
 
 async def kill_relay(scene: Scene) -> None:
     """A burst is accepted, and the worker dies within the moments in which its relay publishes it."""
     worker = scene.stage.programs["worker"]
-    for _ in range(scene.times(50, 2)):
+    for _ in range(scene.times(25, 2)):
         await worker.ready()
         await scene.producer.send(*(scene.producer.count(seconds=0) for _ in range(100)))
         await asyncio.sleep(scene.rng.uniform(0, 0.15))
@@ -34,7 +34,7 @@ async def kill_relay(scene: Scene) -> None:
 
 async def kill_celery(scene: Scene) -> None:
     celery = scene.stage.programs["celery"]
-    for _ in range(scene.times(50, 2)):
+    for _ in range(scene.times(25, 2)):
         await celery.ready()
         await scene.producer.send(*(scene.producer.compute() for _ in range(5)))
         await asyncio.sleep(scene.rng.uniform(0, 0.5))
@@ -47,7 +47,7 @@ async def kill_celery(scene: Scene) -> None:
 
 async def kill_child(scene: Scene) -> None:
     celery = scene.stage.programs["celery"]
-    for _ in range(scene.times(100, 5)):
+    for _ in range(scene.times(60, 5)):
         await scene.producer.send(*(scene.producer.compute() for _ in range(3)))
         await asyncio.sleep(scene.rng.uniform(0, 0.6))
         for child in celery.children():

@@ -10,7 +10,7 @@ PATIENCE = 2
 
 async def crash_child(scene: Scene) -> None:
     """A job whose child dies every time is buried after its attempts; those beside it are done."""
-    for _ in range(scene.times(5, 1)):
+    for _ in range(scene.times(3, 1)):
         ids = await scene.producer.send(Crash(number=scene.producer.number()), doomed=True)
         scene.apart.update(ids)
         await scene.until("SELECT status = 'failed' FROM jobs WHERE id = :id", id=ids[0], seconds=90)

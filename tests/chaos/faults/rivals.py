@@ -15,7 +15,7 @@ PAIR = ("worker", "rival", "celery")
 
 async def two_relays(scene: Scene) -> None:
     """Bursts for two relays; then one relay stands still in the middle of its transaction, and the others go on."""
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         ids = await scene.producer.send(*(scene.producer.count(seconds=0) for _ in range(300)))
         await scene.until(DONE, ids=ids, seconds=60)
         # A second attempt, after a connection that a fault before this one had cut, is a second message.
@@ -45,7 +45,7 @@ async def _beside_a_stalled_relay(scene: Scene) -> None:
 async def two_reapers(scene: Scene) -> None:
     """A worker is killed with its hands full, and two reapers find its jobs at the same time."""
     worker = scene.stage.programs["worker"]
-    for _ in range(scene.times(10, 1)):
+    for _ in range(scene.times(4, 1)):
         ids = await scene.producer.send(*(scene.producer.count(seconds=LEASE + 1) for _ in range(30)))
         await scene.until("SELECT count(*) = 30 FROM chaos_starts WHERE job_id = ANY (:ids)", ids=ids, seconds=30)
         starts = worker.starts

@@ -26,7 +26,7 @@ class OlderCompute(JobMessage):
 
 async def newer_producer(scene: Scene) -> None:
     """Names that the workers do not know wait for newer workers, which come beside the older ones."""
-    for _ in range(scene.times(3, 1)):
+    for _ in range(scene.times(2, 1)):
         await scene.stage.running(("rival", "celery"))
         producer = scene.producer
         ids = await producer.send(
@@ -49,7 +49,7 @@ async def newer_producer(scene: Scene) -> None:
 
 async def older_producer(scene: Scene) -> None:
     """A field that came later has its default; one that never had any fails for a reason that can be read."""
-    for _ in range(scene.times(3, 1)):
+    for _ in range(scene.times(2, 1)):
         (job_id,) = await scene.producer.send(OlderCompute(number=scene.producer.number()))
         (broken,) = await scene.producer.send(Nothing(), doomed=True)
         scene.apart.add(broken)
