@@ -35,7 +35,7 @@ lock: ## compile requirements*.txt from pyproject.toml anew (ARGS="--upgrade")
 	$(IN_VENV) -m uv pip compile pyproject.toml --group dev $(COMPILE) -o requirements-dev.txt -c requirements.txt $(ARGS)
 	$(IN_VENV) -m uv pip compile --group uv $(COMPILE) -o requirements-uv.txt $(ARGS)
 
-bench: ## measure (ARGS: what)
+bench: ## measure (ARGS=api or ARGS=jobs alone, ARGS=--quick)
 	$(IN_VENV) -m benchmarks $(ARGS)
 
 chaos: ## kill, freeze and cut off everything under load (ARGS="--seed 7 --faults kill-worker --short")

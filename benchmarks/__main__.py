@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run it all, print the table, write RESULTS.md."""
+"""`python -m benchmarks [api|jobs]`: measure, print the tables, write RESULTS.md and JOBS.md."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.jobs.run import main as measure_jobs
 from benchmarks.measures import FULL, QUICK, Run
 from benchmarks.report import document, figures, quiet, verdicts
 from benchmarks.servers import BenchmarkError, Cores, Generator
@@ -19,9 +20,16 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round, RESULTS.md untouched")
+    parser.add_argument("what", nargs="?", choices=("api", "jobs"), help="one of the two alone")
+    parser.add_argument("--quick", action="store_true", help="one short round, the pages untouched")
     arguments = parser.parse_args()
-    windows, cores = QUICK if arguments.quick else FULL, Cores.available()
+    parts = {"api": measure_api, "jobs": measure_jobs}
+    wanted = [parts[arguments.what]] if arguments.what else list(parts.values())
+    return max(part(quick=arguments.quick) for part in wanted)
+
+
+def measure_api(*, quick: bool) -> int:
+    windows, cores = QUICK if quick else FULL, Cores.available()
     began = time.perf_counter()
 
     def say(text: str) -> None:
@@ -50,7 +58,7 @@ def main() -> int:
         shutil.rmtree(state, ignore_errors=True)
     shown = verdicts(run.results)
     print(f"\n{verdict_table(shown)}\n\n{figures(run.results)}\n\n{quiet(run.results)}\n")
-    if not arguments.quick:
+    if not quick:
         RESULTS.write_text(document(run.results, windows, cores, cpu_count=os.cpu_count() or 1), encoding="utf-8")
         say(f"wrote {RESULTS.parent.name}/{RESULTS.name}")
     return 0 if all(one.met is not False for one in shown) else 3

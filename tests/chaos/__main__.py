@@ -24,7 +24,7 @@ from tests.chaos.report import Outcome, outcomes_table
 from tests.chaos.scene import Fault, Scene
 from tests.chaos.stage import Stage
 
-GIVE_UP = 60.0
+GIVE_UP = 20.0
 """Seconds after the end of a fault's load in which its jobs have to be done, beyond what the fault itself allows."""
 
 
@@ -38,7 +38,11 @@ async def run_fault(fault: Fault, scene: Scene) -> Outcome:
     await scene.stage.running(fault.processes, of={"": fault.env, **fault.env_of})
     async with producer.steady(fault.per_second):
         await asyncio.sleep(0.5)
-        await fault.run(scene)
+        try:
+            await fault.run(scene)
+        except AssertionError as error:
+            scene.expect(False, f"what the fault waits for did not come: {error}")
+            await scene.hit()
         await scene.recovered(seconds=fault.within + GIVE_UP)
     await drained(scene, seconds=fault.within + GIVE_UP)
     recoveries = await scene.recoveries()

@@ -56,7 +56,7 @@ class Scene:
         if self.runs % length == 0:
             await self.recovered()
 
-    async def recovered(self, *, seconds: float = 120) -> None:
+    async def recovered(self, *, seconds: float = 60) -> None:
         """Wait until all that was accepted before the last hit is done. What is still there then, the count finds."""
         if self.last not in self.lone:
             self.lone.append(self.last)
@@ -80,7 +80,10 @@ class Scene:
         async def check() -> bool:
             return bool(await self.scalar(sql, **values))
 
-        await eventually(check, seconds=seconds, every=0.02)
+        try:
+            await eventually(check, seconds=seconds, every=0.02)
+        except AssertionError:
+            raise AssertionError(f"{sql} did not come true in {seconds:g} s") from None
 
     async def recoveries(self) -> list[tuple[float, str]]:
         """Seconds from the end of each fault until all that was accepted before it was done, and the slowest job."""

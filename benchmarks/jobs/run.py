@@ -1,4 +1,4 @@
-"""`python -m benchmarks.jobs`: the job measures alone; `python -m benchmarks jobs` is the same."""
+"""The job measures: run them all, print the tables, write JOBS.md."""
 
 import asyncio
 import os
@@ -51,7 +51,3 @@ def main(*, quick: bool) -> int:
         RESULTS.write_text(document(run.results, sizes), encoding="utf-8")
         say(f"wrote {RESULTS.parent.name}/{RESULTS.name}")
     return 0 if all(one.met is not False for one in shown) else 3
-
-
-if __name__ == "__main__":
-    sys.exit(main(quick="--quick" in sys.argv[1:]))
