@@ -199,7 +199,7 @@ class JobCRUD(CRUDBase[Job]):
             update(Job)
             .where(Job.id.in_(due), _UNWAITED)
             .values(published_at=func.now(), publications=Job.publications + 1)
-            .returning(Job.id, Job.name, Job.queue, Job.priority, Job.publications, Job.traceparent)
+            .returning(Job.id, Job.name, Job.queue, Job.priority, Job.attempt, Job.publications, Job.traceparent)
         )
         return (await session.execute(statement)).all()
 

@@ -114,8 +114,9 @@ class Relay:
         return refused
 
     async def _send_io(self, rows: Sequence[AnyRow]) -> None:
-        # A new publication is a new message.
-        await put_arq_messages(self._arq, {f"{row.id}-{row.publications}": (row.id, row.priority) for row in rows})
+        # By the attempt: what is published again, because it may have been lost, replaces what was not lost. Otherwise
+        # each restart of a worker would double a backlog.
+        await put_arq_messages(self._arq, {f"{row.id}-{row.attempt}": (row.id, row.priority) for row in rows})
 
     async def _send_cpu(self, rows: Sequence[AnyRow]) -> None:
         if rows:

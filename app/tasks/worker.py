@@ -84,6 +84,8 @@ class LedgerWorker(Worker):
         # Not necessarily those that the poll has seen: rivals take of the same queue. Who gets a message has it alone.
         for member, _ in await self.pool.zpopmin(self.queue_name, wanted) if wanted else ():
             job_id = member.decode(errors="replace")
+            if job_id in self.tasks and not self.tasks[job_id].done():
+                continue  # Published again while it is attempted here; ARQ keeps its tasks by name.
             await self.sem.acquire()
             self.job_counter += 1
             self.tasks[job_id] = task = self.loop.create_task(self.run_job(job_id, timestamp_ms()))

@@ -72,7 +72,7 @@ async def drained(scene: Scene, *, seconds: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def run(faults: Sequence[Fault], *, seed: int, short: bool) -> list[Outcome]:
+async def run(faults: Sequence[Fault], *, seed: int, share: float) -> list[Outcome]:
     folder = Path(tempfile.mkdtemp(prefix="frontdesk-chaos-"))
     stage, outcomes = Stage(folder), list[Outcome]()
     try:
@@ -91,7 +91,7 @@ async def run(faults: Sequence[Fault], *, seed: int, short: bool) -> list[Outcom
                 say(f"skipped {fault.name}: it needs {fault.needs}")
                 continue
             began = time.monotonic()
-            scene = Scene(stage, container.database, producer, rng, short)
+            scene = Scene(stage, container.database, producer, rng, share)
             outcomes.append(outcome := await run_fault(fault, scene))
             say(
                 f"{outcome.word:<6} {fault.name}: {outcome.runs} runs, {outcome.accepted} jobs, worst recovery "
@@ -111,6 +111,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--short", action="store_true", help="a few of each, in a minute and a half")
+    parser.add_argument("--share", type=float, default=1, help="of the runs of the long form, for a slow machine: 0.4")
     parser.add_argument("--faults", default="", help=f"only these, separated by commas: {names(FAULTS)}")
     arguments = parser.parse_args()
     wanted = set(arguments.faults.split(",")) - {""}
@@ -119,7 +120,7 @@ def main() -> int:
     faults = [one for one in FAULTS if (one.name in wanted if wanted else one.in_short or not arguments.short)]
     say(f'seed {arguments.seed}; the same again: make chaos ARGS="--seed {arguments.seed} --faults {names(faults)}"')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    outcomes = asyncio.run(run(faults, seed=arguments.seed, short=arguments.short))
+    outcomes = asyncio.run(run(faults, seed=arguments.seed, share=0 if arguments.short else arguments.share))
     print(f"\n{outcomes_table(outcomes)}\n")
     broken = [one.name for one in outcomes if one.broken]
     say(f"broken: {', '.join(broken)} (seed {arguments.seed})" if broken else f"all held (seed {arguments.seed})")

@@ -34,7 +34,8 @@ class Scene:
     database: Database
     producer: Producer
     rng: random.Random
-    short: bool
+    share: float
+    """Of the runs of the long form; 0 is the short form."""
     runs: int = 0
     last: Any = None
     lone: list[Any] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Scene:
     broken: list[str] = field(default_factory=list)
 
     def times(self, full: int, short: int) -> int:
-        return short if self.short else full
+        return max(short, round(full * self.share))
 
     async def hit(self) -> None:
         """The fault is over: from now on the service has to recover by itself."""

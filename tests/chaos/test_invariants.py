@@ -155,7 +155,7 @@ async def test_a_recovery_is_timed_by_what_was_waiting(small: Small, tmp_path: P
     waited = await small.world.scalar(
         "SELECT round(extract(epoch FROM started_at - created_at), 1) FROM jobs WHERE id = :id", id=ids[1]
     )
-    scene = Scene(Stage(tmp_path), small.world.database, small.producer, random.Random(1), short=True, lone=[at])
+    scene = Scene(Stage(tmp_path), small.world.database, small.producer, random.Random(1), share=0, lone=[at])
     assert await scene.recoveries() == [
         (4.0, f"chaos.count {ids[1]}, attempts 1, messages 0, waited {waited} s before it started")
     ]

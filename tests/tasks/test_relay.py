@@ -103,6 +103,17 @@ async def test_messages_that_redis_refuses_stay_in_the_ledger(world: World, cont
     assert await io_messages(container) + await cpu_messages(container) == ids
 
 
+async def test_what_is_published_again_replaces_what_was_not_lost(
+    world: World, container: Container, arq: ArqRedis, celery: Celery
+) -> None:
+    """Workers that are restarted before a backlog, each of which publishes all of it again, do not make it longer."""
+    io = await send(world, *(Note() for _ in range(30)))
+    for _ in range(4):
+        await Relay(container, arq, celery).publish()
+    assert await world.scalar("SELECT max(publications) FROM jobs") == 4
+    assert await io_messages(container) == io
+
+
 async def test_emptied_queues_are_filled_again_at_once(world: World, container: Container, relay: Relay) -> None:
     """After FLUSHALL the next look of the relay publishes everything that waits, long before any message is stale."""
     ids = await send(world, Note(), Note(), Sum())

@@ -50,7 +50,7 @@ async def redis_restart(scene: Scene) -> None:
 
 async def redis_away(scene: Scene) -> None:
     await _backlog(scene)
-    await _away(scene, scene.times(60, 5))
+    await _away(scene, 60 if scene.share else 5)
     await scene.hit()
 
 
@@ -79,7 +79,7 @@ async def redis_full(scene: Scene) -> None:
         for _ in range(scene.times(2, 1)):
             await _backlog(scene)
             await redis.config_set("maxmemory", 1)
-            await asyncio.sleep(scene.times(15, 4))
+            await asyncio.sleep(15 if scene.share else 4)
             await redis.config_set("maxmemory", 0)
             await scene.hit()
             await scene.recovered()
