@@ -224,9 +224,12 @@ class JobCRUD(CRUDBase[Job]):
         return len((await session.execute(statement.returning(Job.id))).all())
 
     async def unpublish_all(self, session: Step) -> int:
-        """The queues were emptied: every queued job is published again."""
+        """The queues were emptied: every queued job is published again, as if for the first time.
+
+        Otherwise each restart of a worker would double the patience with a message that is lost later.
+        """
         statement = update(Job).where(Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
-        return len((await session.execute(statement.values(published_at=None).returning(Job.id))).all())
+        return len((await session.execute(statement.values(published_at=None, publications=0).returning(Job.id))).all())
 
     async def counts(self, read: ReadSession) -> Sequence[AnyRow]:
         """(queue, status, number, age of the oldest in seconds) of the jobs that are not finished."""
