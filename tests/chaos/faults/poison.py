@@ -1,7 +1,10 @@
 """Jobs that are the fault themselves: they kill their process, or outlast the broker's patience."""
 
 import asyncio
+from collections.abc import Sequence
 
+from app.config import get_settings
+from app.tasks.broker import TASK, make_celery
 from tests.chaos.messages import Crash
 from tests.chaos.scene import Fault, Scene
 
@@ -20,12 +23,21 @@ async def crash_child(scene: Scene) -> None:
         await scene.hit()
 
 
+def deliver_again(ids: Sequence[int]) -> None:
+    with make_celery(get_settings()) as celery:
+        for job_id in ids:
+            celery.send_task(TASK, args=[job_id], ignore_result=True)
+
+
 async def visibility(scene: Scene) -> None:
     """Jobs take longer than the broker waits before it delivers a message again, and a second Celery would take it."""
     for _ in range(scene.times(3, 1)):
         messages = [scene.producer.compute(seconds=2.5 * PATIENCE) for _ in range(4)]
         ids = await scene.producer.send(*messages)
         scene.apart.update(ids)
+        # kombu looks for what is overdue every hundred seconds only; so each message also comes a second time at once.
+        await scene.until("SELECT count(*) > 0 FROM chaos_starts WHERE job_id = ANY (:ids)", ids=ids)
+        await asyncio.to_thread(deliver_again, ids)
         done = "SELECT count(*) = 0 FROM jobs WHERE id = ANY (:ids) AND status <> 'succeeded'"
         await scene.until(done, ids=ids, seconds=90)
         await asyncio.sleep(PATIENCE)
