@@ -100,12 +100,9 @@ async def rotate_webhook_secret(
     endpoints: WebhookEndpoints,
     session: Write,
     response: Response,
-    if_match: IfMatch = None,
 ) -> Any:
     """Admins only. A new secret, shown this once; for 24 hours the old one signs beside it."""
-    endpoint, secret = await endpoints.rotate_secret(
-        session, principal=principal, endpoint_id=endpoint_id, if_match=if_match
-    )
+    endpoint, secret = await endpoints.rotate_secret(session, principal=principal, endpoint_id=endpoint_id)
     return _with_secret(tagged(response, endpoint), secret)
 
 

@@ -41,7 +41,7 @@ def _url(value: str) -> str:
 
 Url = Annotated[
     str,
-    Field(max_length=MAX_URL, json_schema_extra={"format": "uri", "pattern": "^https?://"}),
+    Field(max_length=MAX_URL, json_schema_extra={"pattern": "^https?://"}),
     AfterValidator(storable),
     AfterValidator(_url),
 ]

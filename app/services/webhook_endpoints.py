@@ -109,11 +109,11 @@ class WebhookEndpointService:
         await audit(session, action="webhook_endpoint.deleted", object_type=OBJECT, object_id=endpoint_id)
 
     async def rotate_secret(
-        self, session: WriteSession, *, principal: Principal, endpoint_id: int, if_match: str | None
+        self, session: WriteSession, *, principal: Principal, endpoint_id: int
     ) -> tuple[WebhookEndpoint, str]:
         """The endpoint and its new secret, not shown again; for a day the old one signs beside it."""
         require_admin(principal)
-        endpoint, secret = await self._locked(session, endpoint_id, if_match), new_secret()
+        endpoint, secret = await self._locked(session, endpoint_id, None), new_secret()
         await webhook_endpoints.rotate(
             session, endpoint, secret=self.sealer.seal(SEAL, secret.encode()), overlap=OVERLAP
         )
