@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.core.listing import PageQuery
 from app.dependencies.idempotency import Idempotent
@@ -15,6 +16,14 @@ from app.schemas.base import PageOut
 from app.schemas.jobs import JobRead
 from app.schemas.products import PRODUCTS, ProductCreate, ProductRead, ProductUpdate
 
+
+class ProductConvertor(StringConvertor):
+    """Anything but `sync`, whose method is its own: without it, `PATCH /products/sync` is an id that is no number."""
+
+    regex = "(?!sync$)[^/]+"
+
+
+register_url_convertor("product", ProductConvertor())
 router = Router(prefix="/products", tags=["shop"])
 
 
@@ -52,14 +61,14 @@ async def sync_products(
     return accepted(response, await jobs.accepted(session, job_id=job_id))
 
 
-@router.get("/{product_id}", response_model=ProductRead)
+@router.get("/{product_id:product}", response_model=ProductRead)
 async def get_product(
     product_id: PathId, products: Products, read: Read, response: Response, if_none_match: IfNoneMatch = None
 ) -> Any:
     return conditional(response, await products.get(read, product_id=product_id), if_none_match)
 
 
-@router.patch("/{product_id}", response_model=ProductRead)
+@router.patch("/{product_id:product}", response_model=ProductRead)
 async def update_product(
     product_id: PathId,
     data: ProductUpdate,
@@ -74,7 +83,7 @@ async def update_product(
     return tagged(response, product)
 
 
-@router.delete("/{product_id}", status_code=204, response_class=Response)
+@router.delete("/{product_id:product}", status_code=204, response_class=Response)
 async def delete_product(
     product_id: PathId, principal: AdminUser, products: Products, session: Write, if_match: IfMatch = None
 ) -> None:

@@ -106,7 +106,7 @@ class MailService:
         found = await orders.for_mail(self.database.read, message.order_id)
         if found is None:
             raise JobFailed("the order is gone")
-        items = (f"{one['quantity']} × {one['name']} ({say_money(**one['price'])} each)" for one in found.items)
+        items = (f"{one['quantity']} x {one['name']} ({say_money(**one['price'])} each)" for one in found.items)
         context = {
             "patient_name": found.patient_name,
             "items": ", ".join(items),

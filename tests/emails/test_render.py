@@ -31,7 +31,7 @@ APPOINTMENT: dict[str, object] = {
 }
 ORDER: dict[str, object] = {
     "patient_name": "José Álvarez",
-    "items": "2 × Plaster (2.50 EUR each)",
+    "items": "2 x Plaster (2.50 EUR each)",
     "total": "5.00 EUR",
     "clinic_name": "Riverside Clinic",
     "order_id": 4711,

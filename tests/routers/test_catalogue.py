@@ -235,5 +235,9 @@ async def test_the_staff_alone_synchronise(client: httpx.AsyncClient, shop: Worl
     person = await shop.person()
     assert_problem(await client.post(f"{API}/products/sync", headers=person.headers), 403, "forbidden")
     assert_problem(await client.post(f"{API}/products/sync"), 401, "invalid_token")
+    for method in ("GET", "PATCH", "DELETE"):
+        other = await client.request(method, f"{API}/products/sync", headers=person.headers)
+        assert_problem(other, 405, "method_not_allowed")
+        assert other.headers["allow"] == "POST"
     kind: type[JobMessage] = SyncCatalogue
     assert await shop.enqueued(kind) == []

@@ -229,7 +229,7 @@ async def test_mails_say_what_became_of_an_order(client: httpx.AsyncClient, worl
     mails = world.mails()
     assert mails.keys() == {"Your order 1", "Your order 1 is cancelled"}
     for text in mails.values():
-        assert "Items: 2 × Plaster (19.99 EUR each)" in text
+        assert "Items: 2 x Plaster (19.99 EUR each)" in text
         assert "Total: 39.98 EUR" in text
     assert "(Europe/Berlin)" in mails["Your order 1"]
 
