@@ -5,7 +5,14 @@ from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
-from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
+from app.config.partners import (
+    DirectorySettings,
+    InsurerSettings,
+    LaboratorySettings,
+    MarketplaceSettings,
+    PaymentsSettings,
+    SandboxSettings,
+)
 from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
@@ -21,10 +28,13 @@ __all__ = [
     "ClinicSettings",
     "ConfigurationError",
     "DatabaseSettings",
+    "DirectorySettings",
     "Environment",
     "FirstSettings",
     "HashingSettings",
+    "InsurerSettings",
     "JobSettings",
+    "LaboratorySettings",
     "LogSettings",
     "MailSettings",
     "MarketplaceSettings",

@@ -62,6 +62,39 @@ class MarketplaceSettings(Concern):
             yield f"MARKETPLACE_WEBHOOK_SECRETS: a secret is shorter than {_MIN_SECRET_BYTES} bytes"
 
 
+class DirectorySettings(Concern):
+    """The directory of partner clinics (GraphQL); without an address there is none."""
+
+    url: str = ""
+    token: SecretStr = SecretStr("")
+
+    def faults(self) -> Iterator[str]:
+        if self.url:
+            yield from _url_faults("DIRECTORY_URL", self.url, "http", "https")
+
+
+class InsurerSettings(Concern):
+    """The insurer's eligibility service (SOAP); without an address there is none."""
+
+    url: str = ""
+    key: SecretStr = SecretStr("")
+
+    def faults(self) -> Iterator[str]:
+        if self.url:
+            yield from _url_faults("INSURER_URL", self.url, "http", "https")
+
+
+class LaboratorySettings(Concern):
+    """The laboratory's results (gRPC); without an address there is none."""
+
+    url: str = Field(default="", description="grpcs://host:port, or grpc:// without TLS")
+    token: SecretStr = SecretStr("")
+
+    def faults(self) -> Iterator[str]:
+        if self.url:
+            yield from _url_faults("LABORATORY_URL", self.url, "grpc", "grpcs")
+
+
 class SandboxSettings(Concern):
     """The server that plays the partners in development."""
 

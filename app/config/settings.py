@@ -23,7 +23,14 @@ from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
-from app.config.partners import MarketplaceSettings, PaymentsSettings, SandboxSettings
+from app.config.partners import (
+    DirectorySettings,
+    InsurerSettings,
+    LaboratorySettings,
+    MarketplaceSettings,
+    PaymentsSettings,
+    SandboxSettings,
+)
 from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
@@ -86,6 +93,9 @@ class Settings(BaseSettings):
     payments: PaymentsSettings = PaymentsSettings()
     marketplace: MarketplaceSettings = MarketplaceSettings()
     photos: PhotoSettings = PhotoSettings()
+    directory: DirectorySettings = DirectorySettings()
+    insurer: InsurerSettings = InsurerSettings()
+    laboratory: LaboratorySettings = LaboratorySettings()
     sandbox: SandboxSettings = SandboxSettings()
     jobs: JobSettings = JobSettings()
     orders: OrderSettings = OrderSettings()

@@ -17,6 +17,10 @@ _QUIET = {"uvicorn.access": logging.CRITICAL, "arq": logging.WARNING, "celery.wo
 _QUIET |= {"celery.app.trace": logging.WARNING, "httpx": logging.WARNING, "fontTools": logging.WARNING}
 
 
+# It would quote what an insurer has said of a patient.
+_QUIET |= {"zeep.xsd.types.simple": logging.CRITICAL}
+
+
 def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     # uvicorn sends every message twice, once with colours.
     event.pop("color_message", None)

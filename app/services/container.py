@@ -26,6 +26,7 @@ from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
 from app.services.catalogue import CatalogueService
+from app.services.clinic_partners import ClinicPartners, make_clinic_partners
 from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
 from app.services.housekeeping import HousekeepingService
@@ -56,6 +57,7 @@ class Container:
     storage: Storage
     payments_client: PaymentsClient
     marketplace_client: MarketplaceClient
+    clinic_partners: ClinicPartners
     auth: AuthService
     users: UserService
     doctors: DoctorService
@@ -83,6 +85,7 @@ class Container:
         await self.storage.close()
         await self.payments_client.close()
         await self.marketplace_client.close()
+        await self.clinic_partners.close()
         await self.redis.aclose()
         await self.database.close()
 
@@ -112,6 +115,15 @@ def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit
         connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
     )
     return FailureLimit(storage, amount=settings.auth.max_failures, window=settings.auth.failure_window)
+    return FailureLimit(
+        RedisStorage(
+            "async+" + settings.redis.url.get_secret_value(),
+            implementation="redispy",
+            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
+        ),
+        amount=settings.auth.max_failures,
+        window=settings.auth.failure_window,
+    )
 
 
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
@@ -129,6 +141,16 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
+    failures = FailureLimit(
+        RedisStorage(
+            "async+" + settings.redis.url.get_secret_value(),
+            implementation="redispy",
+            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
+        ),
+        amount=settings.auth.max_failures,
+        window=settings.auth.failure_window,
+    )
+    failures = make_failure_limit(settings, pool)
     return Container(
         settings=settings,
         database=database,
@@ -139,6 +161,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         storage=storage,
         payments_client=payments_client,
         marketplace_client=marketplace_client,
+        clinic_partners=make_clinic_partners(settings, circuits),
         auth=AuthService(
             settings.auth,
             settings.verified_email_required,
