@@ -2,6 +2,7 @@
 
 from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
+from app.config.events import EventsSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
@@ -30,6 +31,7 @@ __all__ = [
     "DatabaseSettings",
     "DirectorySettings",
     "Environment",
+    "EventsSettings",
     "FirstSettings",
     "HashingSettings",
     "InsurerSettings",

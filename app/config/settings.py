@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
+from app.config.events import EventsSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     insurer: InsurerSettings = InsurerSettings()
     laboratory: LaboratorySettings = LaboratorySettings()
     sandbox: SandboxSettings = SandboxSettings()
+    events: EventsSettings = EventsSettings()
     jobs: JobSettings = JobSettings()
     orders: OrderSettings = OrderSettings()
     worker: WorkerSettings = WorkerSettings()

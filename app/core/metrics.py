@@ -66,6 +66,7 @@ PARTNER_CIRCUIT_OPEN = Gauge(
     ["vendor"],
     multiprocess_mode="mostrecent",
 )
+EVENTS_RECEIVED = Counter("frontdesk_events_received_total", "Events of others by what became of them", ["outcome"])
 
 
 def exposition() -> tuple[bytes, str]:

@@ -11,6 +11,7 @@ from app.models.notification import Notification, NotificationRecipient
 from app.models.order import Order, OrderItem
 from app.models.payment import Payment
 from app.models.product import Product
+from app.models.received_event import ReceivedEvent
 from app.models.schedule import ScheduleState
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
@@ -32,6 +33,7 @@ __all__ = [
     "OrderItem",
     "Payment",
     "Product",
+    "ReceivedEvent",
     "RefreshToken",
     "ScheduleState",
     "TemporaryObject",

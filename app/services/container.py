@@ -1,11 +1,13 @@
 """Everything that a process is made of, built once from the settings: by the API, by the workers, by the commands."""
 
+import os
+import socket
 from dataclasses import dataclass
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
 
-from app.config import MailSettings, Settings, StorageSettings
+from app.config import EventsSettings, MailSettings, Settings, StorageSettings
 from app.core.database import Database, Role
 from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
@@ -15,6 +17,9 @@ from app.core.redis import make_pool
 from app.core.sealing import Sealer
 from app.core.security import AccessTokens, OpaqueTokens
 from app.integrations.circuit_shared import Circuits
+from app.integrations.event_bus import EventBus
+from app.integrations.event_bus_redis import RedisStreams
+from app.integrations.event_bus_sqs import Sqs
 from app.integrations.mail import FileMailer, Mailer, SmtpMailer
 from app.integrations.marketplace import MarketplaceClient
 from app.integrations.payments import PaymentsClient
@@ -29,12 +34,14 @@ from app.services.catalogue import CatalogueService
 from app.services.clinic_partners import ClinicPartners, make_clinic_partners
 from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
+from app.services.handlers.outer_events import published
 from app.services.housekeeping import HousekeepingService
 from app.services.jobs import JobService
 from app.services.mails import MailService
 from app.services.notifications import NotificationService
 from app.services.objects import ObjectService
 from app.services.orders import OrderService
+from app.services.outer_events import OuterEventService
 from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.products import ProductService
@@ -58,6 +65,8 @@ class Container:
     payments_client: PaymentsClient
     marketplace_client: MarketplaceClient
     clinic_partners: ClinicPartners
+    event_bus: EventBus | None
+    outer_events: OuterEventService
     auth: AuthService
     users: UserService
     doctors: DoctorService
@@ -86,6 +95,8 @@ class Container:
         await self.payments_client.close()
         await self.marketplace_client.close()
         await self.clinic_partners.close()
+        if self.event_bus is not None:
+            await self.event_bus.close()
         await self.redis.aclose()
         await self.database.close()
 
@@ -108,6 +119,14 @@ def make_storage(settings: StorageSettings) -> Storage:
     return S3Storage(settings) if settings.backend == "s3" else LocalStorage(settings.directory)
 
 
+def make_event_bus(settings: EventsSettings, redis: Redis) -> EventBus | None:
+    if not settings.enabled:
+        return None
+    if settings.backend == "sqs":
+        return Sqs(settings)
+    return RedisStreams(redis, settings, consumer=f"{socket.gethostname()}-{os.getpid()}")
+
+
 def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit:
     storage = RedisStorage(
         "async+" + settings.redis.url.get_secret_value(),
@@ -115,20 +134,12 @@ def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit
         connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
     )
     return FailureLimit(storage, amount=settings.auth.max_failures, window=settings.auth.failure_window)
-    return FailureLimit(
-        RedisStorage(
-            "async+" + settings.redis.url.get_secret_value(),
-            implementation="redispy",
-            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
-        ),
-        amount=settings.auth.max_failures,
-        window=settings.auth.failure_window,
-    )
 
 
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
-    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(event_handlers()))
+    handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
+    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.processes)
@@ -137,20 +148,11 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     mailer = make_mailer(settings.mail)
     redis = Redis(connection_pool=pool)
     circuits = Circuits(redis)
+    event_bus = make_event_bus(settings.events, redis)
     marketplace_client = MarketplaceClient(settings.marketplace, circuits=circuits)
     payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
-    failures = FailureLimit(
-        RedisStorage(
-            "async+" + settings.redis.url.get_secret_value(),
-            implementation="redispy",
-            connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
-        ),
-        amount=settings.auth.max_failures,
-        window=settings.auth.failure_window,
-    )
-    failures = make_failure_limit(settings, pool)
     return Container(
         settings=settings,
         database=database,
@@ -162,6 +164,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         payments_client=payments_client,
         marketplace_client=marketplace_client,
         clinic_partners=make_clinic_partners(settings, circuits),
+        event_bus=event_bus,
+        outer_events=OuterEventService(database, event_bus, settings.events.attempts),
         auth=AuthService(
             settings.auth,
             settings.verified_email_required,

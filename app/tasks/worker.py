@@ -22,6 +22,7 @@ from app.tasks.bodies import bodies
 from app.tasks.broker import ARQ_QUEUE, TASK, make_arq, make_celery
 from app.tasks.cancellation import came, cancel
 from app.tasks.deliverer import Deliverer
+from app.tasks.event_consumer import EventConsumer
 from app.tasks.relay import Relay
 
 log = get_logger(__name__)
@@ -139,9 +140,11 @@ async def _serve(settings: Settings) -> None:
     deliverer = Deliverer(container)
     ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=worker.ready.is_set)
     ops.start()
-    tasks = relaying, delivering, working = (
+    consumer = EventConsumer(container.outer_events)
+    tasks = relaying, delivering, consuming, working = (
         asyncio.create_task(relay.run()),
         asyncio.create_task(deliverer.run()),
+        asyncio.create_task(consumer.run()),
         asyncio.create_task(worker.main()),
     )
     log.info("started", concurrency=settings.jobs.concurrency)
@@ -154,7 +157,8 @@ async def _serve(settings: Settings) -> None:
     await asyncio.wait({working}, timeout=STEP_SECONDS)
     await worker.drain(settings.jobs.shutdown_grace)
     relay.stop()
-    await asyncio.wait({relaying, delivering}, timeout=STEP_SECONDS)
+    consumer.stop()
+    await asyncio.wait({relaying, delivering, consuming}, timeout=STEP_SECONDS)
     if left := await cancel(*tasks, stopping, within=3):
         log.warning("left running at the end", tasks=len(left))
     ops.stop()

@@ -7,6 +7,7 @@ from app.tasks.bodies.housekeeping import housekeeping_bodies
 from app.tasks.bodies.mails import mail_bodies
 from app.tasks.bodies.notifications import notification_bodies
 from app.tasks.bodies.orders import order_bodies
+from app.tasks.bodies.outer_events import outer_event_bodies
 from app.tasks.bodies.payments import payment_bodies
 from app.tasks.bodies.photos import photo_bodies
 from app.tasks.bodies.reports import report_bodies
@@ -20,6 +21,7 @@ def bodies(container: Container) -> Bodies:
         **report_bodies(container.reports, container.revenue),
         **photo_bodies(container.photos),
         **notification_bodies(container.notifications),
+        **outer_event_bodies(container.outer_events),
         **housekeeping_bodies(container.housekeeping),
         **order_bodies(container.orders, container.mails),
         **payment_bodies(container.payments),
