@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.config import ConfigurationError, Settings, get_settings
+from app.core.errors import DomainError
 from app.core.metrics_files import leave_multiprocess, prepare_multiprocess
 
 
@@ -67,6 +68,7 @@ async def _seed(settings: Settings) -> None:
     container = build(settings, role="worker", pooled=False)
     try:
         made = await run(settings, container.database, container.hasher)
+        await container.keys.ensure()
     finally:
         await container.close()
     account = "made" if made.superadmin else "was there"
@@ -74,6 +76,22 @@ async def _seed(settings: Settings) -> None:
         f"seed: superadmin {settings.first.superadmin_email} {account}, {made.doctors} doctors and "
         f"{made.products} products added"
     )
+
+
+def keys(arguments: argparse.Namespace) -> None:
+    asyncio.run(_keys(get_settings(), arguments))
+
+
+async def _keys(settings: Settings, arguments: argparse.Namespace) -> None:
+    from app.services.container import build  # noqa: PLC0415
+    from app.services.key_commands import run  # noqa: PLC0415
+
+    container = build(settings, role="worker", pooled=False)
+    try:
+        for line in await run(container.keys, container.database, arguments.step, arguments.kid, now=arguments.now):
+            print(line)
+    finally:
+        await container.close()
 
 
 def check(_: argparse.Namespace) -> None:
@@ -111,6 +129,10 @@ def parser() -> argparse.ArgumentParser:
         "revision", nargs="?", default="head", help="another revision, or -1 for one step down (default: head)"
     )
     add("seed", seed, "make the first superadmin and six doctors and products where there are none; safe to repeat")
+    steps = add("keys", keys, "the keys that sign access tokens: list them, rotate to a new one, retire one at once")
+    steps.add_argument("step", choices=("list", "rotate", "retire"), nargs="?", default="list", help="default: list")
+    steps.add_argument("kid", nargs="?", default="", help="retire: the key")
+    steps.add_argument("--now", action="store_true", help="rotate: sign with the new key at once")
     add("check", check, "say whether the settings are fit to start on, naming every fault")
     add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
     return top
@@ -122,7 +144,7 @@ def main() -> int:
         leave_multiprocess()
     try:
         arguments.run(arguments)
-    except ConfigurationError as error:
+    except (ConfigurationError, DomainError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

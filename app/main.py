@@ -33,9 +33,11 @@ from app.routers import (
     photos,
     problems,
     products,
+    sessions,
     users,
     webhook_endpoints,
     webhooks,
+    well_known,
 )
 from app.routers.route import BASE_PATH
 from app.routers.uploads import ENVELOPE
@@ -52,12 +54,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.container = container
     use_waker(RedisWaker(container.redis))
     sizing = asyncio.create_task(_check_pool_size(settings, container))
+    background = [asyncio.create_task(container.keys.watch()), asyncio.create_task(container.notices.run())]
     settle()
     log.info("started", pid=os.getpid(), environment=settings.environment.value)
     try:
         yield
     finally:
         sizing.cancel()
+        for task in background:
+            task.cancel()
         use_waker(None)
         await container.close()
         await asyncio.to_thread(stop_tracing)
@@ -69,7 +74,7 @@ def _is_probe(scope: MutableMapping[str, Any]) -> bool:
 
 async def _check_pool_size(settings: Settings, container: Container) -> None:
     """Warn when the pools of all processes could ask for more connections than the server grants."""
-    wanted = settings.api.processes * (settings.database.pool_size + settings.database.pool_overflow)
+    wanted = settings.api.processes * (settings.database.pool_size + settings.database.pool_overflow + 1)
     try:
         granted = await granted_connections(container.database)
     except Exception as error:
@@ -98,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     for module in (
         auth,
+        sessions,
         users,
         doctors,
         photos,
@@ -111,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         webhook_endpoints,
     ):
         app.include_router(module.router, prefix=BASE_PATH)
+    app.include_router(well_known.router)
     app.include_router(health.router)
     app.include_router(pages.router)
     Instrumentator().expose(app, endpoint="/metrics", include_in_schema=False)

@@ -15,8 +15,11 @@ import jwt
 from passlib.hash import bcrypt_sha256
 from pydantic import SecretStr
 
-from app.config import AuthSettings, HashingSettings
-from app.core.security import AccessTokens
+from app.config import AuthSettings, DatabaseSettings, HashingSettings
+from app.core.access_tokens import AccessTokens
+from app.core.database import Database
+from app.core.key_ring import KeyRing
+from app.services.signing_keys import SigningKeyService
 from benchmarks.servers import ROOT, UVICORN, Cores, Server, free_port, pin
 from benchmarks.webhooks import SECRET as WEBHOOK_SECRET
 from deploy.local.engines import PostgresEngine, ValkeyEngine
@@ -63,7 +66,8 @@ class Stage:
         self.state, self.cores = state, cores
         self.postgres, self.valkey = PostgresEngine(state), ValkeyEngine(state)
         self.accounts = [Account(number, f"person{number}@example.org") for number in range(1, CLIENTS + 1)]
-        self._tokens = AccessTokens(AuthSettings(secret_key=SecretStr(SECRET)))
+        self._auth, self._ring = AuthSettings(secret_key=SecretStr(SECRET)), KeyRing()
+        self._tokens = AccessTokens(self._auth, self._ring)
         # Slots far enough away that none passes while the run lasts.
         self._first_day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=7)
         self._next_slot = 0
@@ -97,6 +101,9 @@ class Stage:
             await connection.execute("CHECKPOINT")
         finally:
             await connection.close()
+        database = Database(DatabaseSettings(url=SecretStr(self.postgres.url)), role="worker", pooled=False)
+        await SigningKeyService(self._auth, database, self._ring).ensure()
+        await database.close()
 
     def slots(self, amount: int) -> Iterator[tuple[int, str]]:
         """Free slots that nobody was given before: a doctor and a start each."""

@@ -71,6 +71,7 @@ def settings(state: Path, postgres: PostgresEngine, valkey: ValkeyEngine) -> Ite
 @pytest.fixture(scope="session")
 async def session_container(settings: Settings) -> AsyncIterator[Container]:
     container = build(settings, role="api")
+    await container.keys.ensure()
     yield container
     await container.close()
 
@@ -79,7 +80,8 @@ async def session_container(settings: Settings) -> AsyncIterator[Container]:
 async def container(session_container: Container) -> AsyncIterator[Container]:
     """The service's parts; whatever the test wrote is gone after it."""
     yield session_container
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    # The signing keys belong to the installation: processes and `world` go on to sign with them.
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "signing_keys")
     async with session_container.database.engine.begin() as connection:
         # The audit record refuses to be emptied; what the tests are allowed to is to turn triggers off, as superuser.
         await connection.execute(text("SET LOCAL session_replication_role = replica"))

@@ -50,6 +50,7 @@ ONLY_IN: Mapping[str, str] = {
     "redis": "core services integrations tasks",
     "passlib": "core",
     "jwt": "core",
+    "cryptography": "core",
     "aiosmtplib": "integrations",
     "httpx": "integrations sandbox",
     "httpcore": "integrations",
@@ -66,6 +67,7 @@ SQL_FILES: Mapping[str, str] = {
     "app.core.audit": "the record's INSERT: `audit` belongs to every transaction, as `enqueue` does",
     "app.sandbox.store": "the sandbox's own SQLite file",
     "app.tasks.broker": "a pipeline of Redis, which is executed, too",
+    "app.core.notices": "one connection that listens, which is asyncpg's own",
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")

@@ -15,7 +15,7 @@ from app.config import ConfigurationError, Environment, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / ".env.example"
-COMMANDS = ["api", "worker", "celery", "sandbox", "migrate", "seed", "check", "openapi"]
+COMMANDS = ["api", "worker", "celery", "sandbox", "migrate", "seed", "keys", "check", "openapi"]
 DATABASE = "postgresql+asyncpg://frontdesk:s3cr3t-in-the-url@db.example.org/frontdesk"
 PRODUCTION = {
     "ENVIRONMENT": "production",

@@ -3,7 +3,7 @@
 from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.events import EventsSettings
-from app.config.identity import AuthSettings, FirstSettings, HashingSettings
+from app.config.identity import KEY_SET_SECONDS, AuthSettings, FirstSettings, HashingSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import (
@@ -23,6 +23,7 @@ from app.config.telemetry import TelemetrySettings
 from app.config.webhooks import WebhooksSettings
 
 __all__ = [
+    "KEY_SET_SECONDS",
     "ApiSettings",
     "AuthSettings",
     "CelerySettings",

@@ -11,6 +11,7 @@ class DatabaseSettings(Concern):
     """PostgreSQL; timeouts in seconds. Pool size plus overflow is per process."""
 
     url: SecretStr = SecretStr("")
+    listen_url: SecretStr = Field(default=SecretStr(""), description="past a pooler of transactions; unset: `url`")
     pool_size: int = Field(default=15, ge=1)
     pool_overflow: int = Field(
         default=0, ge=0, description="opened and closed again with every peak: rather a larger pool"
@@ -30,6 +31,9 @@ class DatabaseSettings(Concern):
             yield "DATABASE_URL: is missing; set it, or use `make run`, which brings its own PostgreSQL"
         elif not is_address(url, "postgresql+asyncpg"):
             yield "DATABASE_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
+        listen = self.listen_url.get_secret_value()
+        if listen and not is_address(listen, "postgresql+asyncpg"):
+            yield "DATABASE_LISTEN_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
 
 
 class RedisSettings(Concern):

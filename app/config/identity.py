@@ -1,6 +1,7 @@
 """Signing in, and the first account."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -9,18 +10,36 @@ from app.config.common import Concern
 DEVELOPMENT_SECRET = "development-only-secret-do-not-use-in-production"  # noqa: S105 - refused in production
 DEVELOPMENT_PASSWORD = "frontdesk-admin"  # noqa: S105 - refused in production
 MIN_SECRET_BYTES = 32
+KEY_SET_SECONDS = 300
+"""How long others may keep `/.well-known/jwks.json`."""
 
 
 class AuthSettings(Concern):
     secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET)
     issuer: str = "frontdesk"
     audience: str = "frontdesk-api"
-    access_token_seconds: int = Field(default=900, ge=30)
+    algorithm: Literal["ES256", "EdDSA", "HS256"] = Field(
+        default="ES256", description="of the keys that are made from now on; HS256 has one key, made of the secret"
+    )
+    key_publish_ahead_seconds: int = Field(
+        default=600, ge=0, description="how long the next key is in the key set before it signs"
+    )
+    key_reload_seconds: int = Field(default=60, ge=1, description="how often a process looks for keys by itself")
+    access_token_seconds: int = Field(default=900, ge=30, le=24 * 3600)
+    principal_seconds: float = Field(default=30, ge=0, description="how long a process may remember who asked; 0: not")
     refresh_token_days: int = Field(default=30, ge=1)
+    session_days: int = Field(default=90, ge=1, description="whatever is refreshed, a session ends after this")
     refresh_grace_seconds: int = Field(default=30, ge=0)
     verification_hours: int = Field(default=48, ge=1)
     max_failures: int = Field(default=10, ge=1, description="failed sign-ins per account and address in the window")
     failure_window: int = Field(default=300, ge=1, description="seconds")
+
+    def faults(self) -> Iterator[str]:
+        if self.key_publish_ahead_seconds < max(2 * self.key_reload_seconds, KEY_SET_SECONDS):
+            yield (
+                "AUTH_KEY_PUBLISH_AHEAD_SECONDS: must be at least twice AUTH_KEY_RELOAD_SECONDS, and"
+                f" {KEY_SET_SECONDS}, for which others keep our key set"
+            )
 
     def production_faults(self) -> Iterator[str]:
         secret = self.secret_key.get_secret_value()

@@ -50,6 +50,8 @@ def difference(present: object, changes: Mapping[str, Any]) -> dict[str, dict[st
 
 def _actor(cause: Cause) -> tuple[ActorType, int | None]:
     if cause.user_id is not None:
-        return ActorType.USER, cause.user_id
+        # A service account is below zero (services/principal.py).
+        kind = ActorType.USER if cause.user_id > 0 else ActorType.SERVICE_ACCOUNT
+        return kind, abs(cause.user_id)
     # Work without a request is the service's own: a schedule, a command.
     return (ActorType.ANONYMOUS if cause.address is not None else ActorType.SYSTEM), None

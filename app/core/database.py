@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -44,7 +44,7 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-Role = Literal["api", "worker", "migrate"]
+Role = Literal["api", "worker", "migrate", "listen"]
 AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 Values = Mapping[str, Any] | None
@@ -199,10 +199,15 @@ class WriteSession(AsyncSession):
         self.info.update(recorded=self.recorded, marks={})
         self._before_commit = before_commit
         self._after_commit: dict[Callable[[], None], None] = {}
+        self._before_answer: Callable[[], Awaitable[None]] | None = None
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Run `callback` after the commit; the same callback is kept once. It must not block or raise."""
         self._after_commit[callback] = None
+
+    def before_answer(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Await `wait` once the commit is durable and its connection given back; only the last one given counts."""
+        self._before_answer = wait
 
     async def commit(self) -> None:
         if self.recorded and self._before_commit is not None:
@@ -211,9 +216,13 @@ class WriteSession(AsyncSession):
         callbacks, self._after_commit = list(self._after_commit), {}
         for callback in callbacks:
             callback()
+        wait, self._before_answer = self._before_answer, None
+        if wait is not None:
+            await wait()
 
     async def rollback(self) -> None:
         self._after_commit.clear()
+        self._before_answer = None
         self.recorded.clear()
         await super().rollback()
 
@@ -223,6 +232,12 @@ BeforeCommit = Callable[[WriteSession], Awaitable[None]]
 
 Step = WriteSession | SingleStatements
 """Who carries out a step that may be a transaction of its own or a part of one."""
+
+
+class Follower(Protocol):
+    """What makes an answer wait until this process has heard what the transaction changed (core/notices.py)."""
+
+    async def follow(self, session: WriteSession) -> None: ...
 
 
 class Database:
@@ -240,6 +255,7 @@ class Database:
         autocommit = _make_engine(settings, role=role, pooled=pooled)
         self.engine = autocommit.execution_options(isolation_level="READ COMMITTED")
         self._patience = ANSWER_WITHIN if role == "api" else None
+        self.follower: Follower | None = None
         self.read = ReadSession(autocommit, patience=self._patience)
         self.single = SingleStatements(autocommit)
         self._make = async_sessionmaker(
@@ -251,7 +267,7 @@ class Database:
         """One unit of work: commits when the block ends well, rolls back when it raises (but see DomainError)."""
         async with (
             asyncio.timeout(None) as deadline,
-            self._make(info={"clock": (deadline, self._patience)}) as session,
+            self._make(info={"clock": (deadline, self._patience), "follower": self.follower}) as session,
         ):
             try:
                 yield session
@@ -274,6 +290,7 @@ def _make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asy
         "api": settings.statement_timeout,
         "worker": settings.worker_statement_timeout,
         "migrate": settings.migrate_statement_timeout,
+        "listen": settings.statement_timeout,
     }[role]
     server_settings = {
         "application_name": f"frontdesk-{role}",
@@ -322,6 +339,35 @@ def _cut_hung_connection(context: ExceptionContext) -> None:
 async def ping(read: ReadSession) -> None:
     """Raises what stands between this process and its database."""
     await read.scalar(select(text("1")))
+
+
+async def notify(session: ReadSession | WriteSession, channel: str, text: str) -> None:
+    """Send a notice; a WriteSession's goes out with its commit."""
+    await session.scalar(select(func.pg_notify(channel, text)))
+
+
+async def hear_own_change(session: WriteSession) -> None:
+    """Say so after writing what other requests may remember: the answer waits until this process has heard of it."""
+    follower: Follower | None = session.info.get("follower")
+    if follower is not None:
+        await follower.follow(session)
+
+
+@asynccontextmanager
+async def listening_connection(settings: DatabaseSettings) -> AsyncIterator[Any]:
+    """asyncpg's own connection, for LISTEN; at DATABASE_LISTEN_URL when there is one. Cut off at the end."""
+    url = settings.listen_url if settings.listen_url.get_secret_value() else settings.url
+    engine = _make_engine(settings.model_copy(update={"url": url}), role="listen", pooled=False)
+    try:
+        pooled = await engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        pooled.detach()
+        try:
+            yield driver
+        finally:
+            driver.terminate()
+    finally:
+        await engine.dispose()
 
 
 async def applied_revision(read: ReadSession) -> str | None:

@@ -107,3 +107,10 @@ class ActorType(StrEnum):
     SERVICE_ACCOUNT = "service_account"
     ANONYMOUS = "anonymous"
     SYSTEM = "system"
+
+
+class KeyAlgorithm(StrEnum):
+    """What a signing key of the database may be; JOSE's names."""
+
+    ES256 = "ES256"
+    EDDSA = "EdDSA"

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from app.core.errors import Invalid
-from app.core.security import OpaqueTokens
+from app.core.opaque_tokens import OpaqueTokens
 
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "contains"]
 EQUALITY: tuple[Operator, ...] = ("eq", "ne", "in")

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.database import AnyRow, ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession, hear_own_change
 from app.core.enums import TokenPurpose
-from app.crud.base import CRUDBase
+from app.crud.base import CRUDBase, Where
 from app.models import AuthSession, OneTimeToken, RefreshToken, User
 
 # One statement answers who asks, whether that session still stands, and all that `GET /users/me` shows. Made once:
@@ -79,7 +79,7 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
         return (await session.execute(statement)).first()
 
     async def touch(self, session: WriteSession, session_id: int) -> AnyRow | None:
-        """Note that the session was used; gives its live user's id and role and the session's scope."""
+        """Note that the session was used; gives its live user's id and role, the session's scope and start."""
         statement = (
             update(AuthSession)
             .where(
@@ -90,16 +90,29 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
                 User.deleted_at.is_(None),
             )
             .values(last_seen_at=func.now())
-            .returning(AuthSession.user_id, AuthSession.scope, User.role)
+            .returning(AuthSession.user_id, AuthSession.scope, AuthSession.created_at, User.role)
         )
         return (await session.execute(statement)).first()
 
-    async def revoke(self, session: WriteSession, session_id: int) -> None:
-        await session.execute(
-            update(AuthSession)
-            .where(AuthSession.id == session_id, AuthSession.revoked_at.is_(None))
-            .values(revoked_at=func.now())
+    def of_user(self, user_id: int, *, refresh_token_days: int, session_days: int) -> Where:
+        """The user's sessions that may still be refreshed."""
+        columns = self.columns
+        return (
+            columns.user_id == user_id,
+            columns.revoked_at.is_(None),
+            columns.last_seen_at > func.now() - timedelta(days=refresh_token_days),
+            columns.created_at > func.now() - timedelta(days=session_days),
         )
+
+    async def revoke(self, session: WriteSession, session_id: int, *, user_id: int | None = None) -> bool:
+        """End a session, of that user if one is given; False when there is no such one that goes on."""
+        statement = update(AuthSession).where(AuthSession.id == session_id, AuthSession.revoked_at.is_(None))
+        if user_id is not None:
+            statement = statement.where(AuthSession.user_id == user_id)
+        ended = await session.execute(statement.values(revoked_at=func.now()).returning(AuthSession.id))
+        found = ended.first() is not None
+        await hear_own_change(session)
+        return found
 
     async def revoke_all(self, session: WriteSession, user_id: int, *, but: int | None = None) -> None:
         """End the user's sessions, all of them or all but one."""
@@ -107,6 +120,7 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
         if but is not None:
             statement = statement.where(AuthSession.id != but)
         await session.execute(statement.values(revoked_at=func.now()))
+        await hear_own_change(session)
 
     async def add_one_time_token(
         self, session: WriteSession, *, user_id: int, purpose: TokenPurpose, token_hash: bytes, expires_at: datetime

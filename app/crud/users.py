@@ -1,11 +1,12 @@
 """Accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.database import AnyRow, ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession, hear_own_change
 from app.core.enums import Role
 from app.crud.base import CRUDBase
 from app.models import User
@@ -38,6 +39,15 @@ class UserCRUD(CRUDBase[User]):
             .on_conflict_do_nothing(index_elements=[func.lower(User.email)], index_where=User.deleted_at.is_(None))
         )
         return (await session.execute(statement.returning(User))).scalar_one_or_none()
+
+    async def patch(self, session: WriteSession, obj: User, changes: Mapping[str, Any]) -> User:
+        user = await super().patch(session, obj, changes)
+        await hear_own_change(session)
+        return user
+
+    async def soft_delete(self, session: WriteSession, obj: User) -> None:
+        await super().soft_delete(session, obj)
+        await hear_own_change(session)
 
 
 users = UserCRUD(User)

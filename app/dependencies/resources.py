@@ -22,6 +22,8 @@ from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
+from app.services.sessions import SessionService
+from app.services.signing_keys import SigningKeyService
 from app.services.users import UserService
 from app.services.webhook_endpoints import WebhookEndpointService
 from app.services.webhook_inbox import WebhookInbox
@@ -47,8 +49,16 @@ async def get_cursors(request: Request) -> Cursors:
     return container_of(request).cursors
 
 
+async def get_keys(request: Request) -> SigningKeyService:
+    return container_of(request).keys
+
+
 async def get_auth(request: Request) -> AuthService:
     return container_of(request).auth
+
+
+async def get_sessions(request: Request) -> SessionService:
+    return container_of(request).sessions
 
 
 async def get_users(request: Request) -> UserService:
@@ -109,7 +119,9 @@ async def get_catalogue(request: Request) -> CatalogueService:
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]
+Keys = Annotated[SigningKeyService, Depends(get_keys)]
 Auth = Annotated[AuthService, Depends(get_auth)]
+Sessions = Annotated[SessionService, Depends(get_sessions)]
 Users = Annotated[UserService, Depends(get_users)]
 Doctors = Annotated[DoctorService, Depends(get_doctors)]
 Appointments = Annotated[AppointmentService, Depends(get_appointments)]

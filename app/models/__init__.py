@@ -13,6 +13,7 @@ from app.models.payment import Payment
 from app.models.product import Product
 from app.models.received_event import ReceivedEvent
 from app.models.schedule import ScheduleState
+from app.models.signing_key import SigningKey
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
 from app.models.webhook_endpoint import WebhookDelivery, WebhookEndpoint
@@ -36,6 +37,7 @@ __all__ = [
     "ReceivedEvent",
     "RefreshToken",
     "ScheduleState",
+    "SigningKey",
     "TemporaryObject",
     "TimeOff",
     "User",

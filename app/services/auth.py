@@ -4,20 +4,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.config import AuthSettings
+from app.core.access_tokens import AccessClaims, AccessTokens, UnknownKey
 from app.core.audit import audit
 from app.core.database import ReadSession, WriteSession
 from app.core.enums import Role, TokenPurpose
 from app.core.errors import EmailNotVerified, Invalid, InvalidGrant, RefreshTokenReused, SignInRefused, Unauthenticated
 from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
+from app.core.opaque_tokens import OpaqueTokens
 from app.core.rate_limit import FailureLimit
-from app.core.security import AccessTokens, OpaqueTokens
 from app.crud.auth_sessions import auth_sessions
 from app.crud.users import users
 from app.models import AuthSession
 from app.schemas.auth import TokenPair, address
 from app.schemas.messages.mails import SendVerificationMail
 from app.services.principal import Principal
+from app.services.principal_cache import PrincipalCache
+from app.services.signing_keys import SigningKeyService
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +37,33 @@ class AuthService:
     verified_email_required: bool
     hasher: PasswordHasher
     access_tokens: AccessTokens
+    keys: SigningKeyService
+    principals: PrincipalCache
     opaque_tokens: OpaqueTokens
     failures: FailureLimit
 
     async def authenticate(self, read: ReadSession, *, token: str) -> Principal:
         """The signed-in user behind an access token; Unauthenticated when token, session or user is no longer good."""
-        claims = self.access_tokens.verify(token)
+        claims = await self._verified(token)
+        known = self.principals.get(claims.user_id, claims.session_id, claims.scope)
+        if known is not None:
+            return known
+        ticket = self.principals.ticket()
         row = await auth_sessions.principal(read, session_id=claims.session_id, user_id=claims.user_id)
         if row is None:
             raise Unauthenticated
-        return Principal(claims.session_id, *row)
+        principal = Principal(claims.session_id, *row)
+        self.principals.keep(principal, claims.scope, ticket=ticket)
+        return principal
+
+    async def _verified(self, token: str) -> AccessClaims:
+        try:
+            return self.access_tokens.verify(token)
+        except UnknownKey as unknown:
+            # Perhaps made a moment ago by another process.
+            if not await self.keys.learn(unknown.kid):
+                raise Unauthenticated from None
+        return self.access_tokens.verify(token)
 
     async def sign_in(
         self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device
@@ -81,6 +101,7 @@ class AuthService:
             session_id=sign_in.id,
             scope="",
             refresh_token=self.opaque_tokens.new(),
+            began_at=sign_in.created_at,
         )
 
     async def refresh(self, session: WriteSession, *, refresh_token: str) -> TokenPair:
@@ -100,7 +121,7 @@ class AuthService:
                 raise RefreshTokenReused
             spent = known
         live = await auth_sessions.touch(session, spent.session_id)
-        if live is None:
+        if live is None or live.created_at + timedelta(days=self.settings.session_days) <= datetime.now(UTC):
             raise InvalidGrant
         return await self._pair(
             session,
@@ -109,6 +130,7 @@ class AuthService:
             session_id=spent.session_id,
             scope=live.scope,
             refresh_token=self.opaque_tokens.derive("refresh-successor", refresh_token),
+            began_at=live.created_at,
         )
 
     async def sign_out(self, session: WriteSession, *, refresh_token: str) -> None:
@@ -140,14 +162,24 @@ class AuthService:
         await audit(session, action="session.refused", object_type="user", object_id=user_id)
 
     async def _pair(
-        self, session: WriteSession, *, user_id: int, role: Role, session_id: int, scope: str, refresh_token: str
+        self,
+        session: WriteSession,
+        *,
+        user_id: int,
+        role: Role,
+        session_id: int,
+        scope: str,
+        refresh_token: str,
+        began_at: datetime,
     ) -> TokenPair:
+        ends_at = began_at + timedelta(days=self.settings.session_days)
         await auth_sessions.add_refresh_token(
             session,
             session_id=session_id,
             token_hash=self.opaque_tokens.digest(refresh_token),
-            expires_at=datetime.now(UTC) + timedelta(days=self.settings.refresh_token_days),
+            expires_at=min(ends_at, datetime.now(UTC) + timedelta(days=self.settings.refresh_token_days)),
         )
+        await self.keys.ensure()
         access_token, lifetime = self.access_tokens.issue(
             user_id=user_id, session_id=session_id, role=role.value, scope=scope
         )

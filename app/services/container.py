@@ -8,14 +8,18 @@ from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
 
 from app.config import EventsSettings, MailSettings, Settings, StorageSettings
+from app.core.access_tokens import AccessTokens
 from app.core.database import Database, Role
 from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
+from app.core.key_ring import KeyRing
 from app.core.listing import Cursors
+from app.core.notices import Notices
+from app.core.opaque_tokens import OpaqueTokens
 from app.core.rate_limit import FailureLimit
 from app.core.redis import make_pool
 from app.core.sealing import Sealer
-from app.core.security import AccessTokens, OpaqueTokens
+from app.core.signing_keys import shared_key
 from app.integrations.circuit_shared import Circuits
 from app.integrations.event_bus import EventBus
 from app.integrations.event_bus_redis import RedisStreams
@@ -44,9 +48,12 @@ from app.services.orders import OrderService
 from app.services.outer_events import OuterEventService
 from app.services.payments import PaymentService
 from app.services.photos import PhotoService
+from app.services.principal_cache import PrincipalCache
 from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.revenue import RevenueService
+from app.services.sessions import SessionService
+from app.services.signing_keys import SigningKeyService
 from app.services.users import UserService
 from app.services.webhook_delivery import WebhookDeliveryService
 from app.services.webhook_endpoints import WebhookEndpointService
@@ -67,7 +74,10 @@ class Container:
     clinic_partners: ClinicPartners
     event_bus: EventBus | None
     outer_events: OuterEventService
+    notices: Notices
+    keys: SigningKeyService
     auth: AuthService
+    sessions: SessionService
     users: UserService
     doctors: DoctorService
     appointments: AppointmentService
@@ -127,6 +137,15 @@ def make_event_bus(settings: EventsSettings, redis: Redis) -> EventBus | None:
     return RedisStreams(redis, settings, consumer=f"{socket.gethostname()}-{os.getpid()}")
 
 
+def make_notices_and_keys(settings: Settings, database: Database) -> tuple[Notices, SigningKeyService]:
+    """What hears of changes, and the signing keys, which are read again when it does."""
+    ring = KeyRing([shared_key(settings.auth)] if settings.auth.algorithm == "HS256" else [])
+    notices, keys = Notices(settings.database, database), SigningKeyService(settings.auth, database, ring)
+    notices.subscribe("keys", keys.hear, on_deaf=keys.hear_nothing)
+    database.follower = notices
+    return notices, keys
+
+
 def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit:
     storage = RedisStorage(
         "async+" + settings.redis.url.get_secret_value(),
@@ -143,6 +162,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     pool = make_pool(settings.redis)
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.processes)
+    notices, keys = make_notices_and_keys(settings, database)
     storage = make_storage(settings.storage)
     objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)
@@ -166,14 +186,19 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         clinic_partners=make_clinic_partners(settings, circuits),
         event_bus=event_bus,
         outer_events=OuterEventService(database, event_bus, settings.events.attempts),
+        notices=notices,
+        keys=keys,
         auth=AuthService(
             settings.auth,
             settings.verified_email_required,
             hasher,
-            AccessTokens(settings.auth),
+            AccessTokens(settings.auth, keys.ring),
+            keys,
+            PrincipalCache(notices, seconds=settings.auth.principal_seconds),
             opaque_tokens,
             make_failure_limit(settings, pool),
         ),
+        sessions=SessionService(settings.auth),
         users=UserService(hasher),
         doctors=DoctorService(zone),
         appointments=AppointmentService(zone),

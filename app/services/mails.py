@@ -12,7 +12,7 @@ from app.core.database import Database
 from app.core.enums import AppointmentStatus, TokenPurpose
 from app.core.jobs import JobFailed
 from app.core.money import say_money
-from app.core.security import OpaqueTokens
+from app.core.opaque_tokens import OpaqueTokens
 from app.crud.appointments import appointments
 from app.crud.auth_sessions import auth_sessions
 from app.crud.orders import orders

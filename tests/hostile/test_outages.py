@@ -82,8 +82,8 @@ class Clinic:
         return await self.api.ask("POST", f"{API}/appointments", self.headers, body)
 
     async def needing_postgres(self) -> list[Answer]:
-        """One of each kind, all at once: public read, own profile, write, sign-in, a partner's webhook."""
-        kinds = [self.api.get(f"{API}/doctors"), self.api.get(f"{API}/users/me", self.headers)]
+        """One of each kind, all at once: public read, own list, write, sign-in, a partner's webhook."""
+        kinds = [self.api.get(f"{API}/doctors"), self.api.get(f"{API}/appointments", self.headers)]
         return list(await asyncio.gather(*kinds, self.book(), self.sign_in(), self.webhook()))
 
     async def webhook(self) -> Answer:
@@ -178,8 +178,8 @@ async def test_postgres_hanging(clinic: Clinic) -> None:
     assert await clinic.well()
     with frozen(clinic.postgres.pid):
         started = time.monotonic()
-        profiles = [clinic.api.get(f"{API}/users/me", clinic.headers) for _ in range(ALL_AT_ONCE)]
-        kinds, *answers = await asyncio.gather(clinic.needing_postgres(), asyncio.gather(*profiles))
+        lists = [clinic.api.get(f"{API}/appointments", clinic.headers) for _ in range(ALL_AT_ONCE)]
+        kinds, *answers = await asyncio.gather(clinic.needing_postgres(), asyncio.gather(*lists))
         assert time.monotonic() - started < 5
         refused(kinds + answers[0])
         assert await clinic.failing_parts() == {"database", "migrations"}

@@ -14,7 +14,7 @@ from tests.support import API, World, assert_problem
 
 def forge(container: Container, good: str, *, key: Any = None, header: Any = None, **claims: Any) -> str:
     """`good` with other claims or header, signed with the service's own key unless another is given."""
-    secret = container.auth.access_tokens._key if key is None else key
+    secret = container.keys.ring.signing().private if key is None else key
     now = jwt.decode(good, options={"verify_signature": False})
     changed = {name: value for name, value in (now | claims).items() if value is not ...}
     kept = jwt.get_unverified_header(good) | (header or {})
@@ -27,9 +27,9 @@ def unsigned(good: str) -> str:
 
 
 FORGERIES: dict[str, dict[str, Any]] = {
-    "another key": {"key": "x" * 32},
-    "the raw secret": {"key": "development-only-secret-do-not-use-in-production"},
-    "another algorithm": {"header": {"alg": "HS384"}},
+    "another key": {"header": {"alg": "HS256"}, "key": "x" * 32},
+    "the raw secret": {"header": {"alg": "HS256"}, "key": "development-only-secret-do-not-use-in-production"},
+    "another algorithm": {"header": {"alg": "HS384"}, "key": "x" * 48},
     "an id token": {"header": {"typ": "JWT"}},
     "another key id": {"header": {"kid": "other"}},
     "a critical extension": {"header": {"crit": ["exp"]}},
