@@ -1,6 +1,7 @@
 """A partner's server: a real one on a real port, that answers as it is told to."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,9 +70,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(*answers: bytes | float | None) -> AsyncIterator[Receiver]:
+async def receiver(*answers: float | bytes | None, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     partner = Receiver(list(answers) or [200])
-    server = await asyncio.start_server(partner.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(partner.serve, "127.0.0.1", 0, ssl=tls)
     partner.port = server.sockets[0].getsockname()[1]
     try:
         yield partner

@@ -3,11 +3,17 @@
 import ssl
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.integrations.public_addresses import AddressPolicy, SystemResolver
 from app.integrations.webhook_sender import KEPT_ANSWER, WebhookSender
+from tests.integrations.test_public_addresses import Names
 from tests.receiver import receiver
 
 OPEN = AddressPolicy(["127.0.0.1"])
@@ -93,13 +99,41 @@ async def test_addresses_that_lead_nowhere(sender: WebhookSender) -> None:
         assert part in text
 
 
-async def test_a_certificate_is_verified(sender: WebhookSender) -> None:
-    """TLS to a server whose certificate nobody vouches for is no connection."""
-    async with receiver() as partner:
-        outcome = await sender.send(f"https://127.0.0.1:{partner.port}/", headers={}, body=b"", seconds=5)
-    assert outcome.status is None
-    assert sender._tls.verify_mode is ssl.CERT_REQUIRED
-    assert sender._tls.check_hostname
+def certificate(name: str, folder: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's context for `name`, signed by nobody else, and what one has to trust to believe it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "server.pem").write_bytes(private + pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context, pem.decode()
+
+
+async def test_the_certificate_of_the_name_is_asked_for(tmp_path: Path) -> None:
+    """Connected to the checked address, TLS still wants the name: untrusted it is refused, and so is another's."""
+    context, trusted = certificate("hooks.example", tmp_path)
+    async with receiver(tls=context) as partner:
+        sender = WebhookSender(Names("127.0.0.1"), OPEN)
+        right, wrong = (f"https://{name}.example:{partner.port}/" for name in ("hooks", "other"))
+        unknown = await sender.send(right, headers={}, body=b"{}", seconds=5)
+        sender._tls.load_verify_locations(cadata=trusted)
+        known = await sender.send(right, headers={}, body=b"{}", seconds=5)
+        another = await sender.send(wrong, headers={}, body=b"{}", seconds=5)
+    assert [one.status for one in (unknown, known, another)] == [None, 200, None]
+    assert all("certificate" in (one.error or "") for one in (unknown, another))
+    assert [one.headers["host"] for one in partner.received] == [f"hooks.example:{partner.port}"]
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), ("999999", 86400.0), ("soon", None), ("-1", None)])
