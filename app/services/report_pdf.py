@@ -105,12 +105,12 @@ def _key_figures(report: UtilisationReport, fonts: Fonts) -> Any:
     return figure_panel(figures, fonts)
 
 
-def figure_panel(figures: Sequence[tuple[str, str, str]], fonts: Fonts) -> Any:
+def figure_panel(figures: Sequence[tuple[str, str, str]], fonts: Fonts, *, size: float = 18) -> Any:
     """Figures side by side: what each is, itself, and a note on it."""
     cells = [
         [
             paragraph(label, fonts=fonts, size=8.5, color=SOFT),
-            paragraph(figure, fonts=fonts, size=18, bold=True, color=ACCENT),
+            paragraph(figure, fonts=fonts, size=size, bold=True, color=ACCENT),
             paragraph(note, fonts=fonts, size=7.5, color=SOFT),
         ]
         for label, figure, note in figures

@@ -28,6 +28,8 @@ from app.services.report_pdf import (
 )
 
 _TABLE_START = 110
+# Twelve digits and signs fit into a quarter of the page.
+_FIGURE = 14
 _HEADINGS = ("Orders", "Gross", "Refunded", "Net")
 
 
@@ -60,16 +62,16 @@ def render_revenue_pdf(report: RevenueReport) -> bytes:
 def _currency(report: RevenueReport, total: DayRevenue, fonts: Fonts) -> list[Any]:
     currency = total.currency
     figures = (
-        ("Net", say_money(total.net, currency), "what was kept"),
-        ("Gross", say_money(total.gross, currency), "what was paid"),
-        ("Refunded", say_money(total.refunded, currency), "of what was paid"),
+        ("Net", _number(total.net, currency), f"{currency}, what was kept"),
+        ("Gross", _number(total.gross, currency), f"{currency}, what was paid"),
+        ("Refunded", _number(total.refunded, currency), f"{currency}, of what was paid"),
         ("Orders", f"{total.orders:,}", "paid in the period"),
     )
     unit, columns = _columns(report, currency)
     scale = 10 ** CURRENCIES[currency]
     chart = [Column(column_label(unit, start), gross / scale, net / scale) for start, (_, gross, net) in columns]
     return [
-        figure_panel(figures, fonts),
+        figure_panel(figures, fonts, size=_FIGURE),
         Spacer(1, 22),
         KeepTogether(
             [
@@ -81,6 +83,10 @@ def _currency(report: RevenueReport, total: DayRevenue, fonts: Fonts) -> list[An
         *_table(unit, columns, currency, fonts),
         Spacer(1, 28),
     ]
+
+
+def _number(amount: int, currency: str) -> str:
+    return say_money(amount, currency).partition(" ")[0]
 
 
 def _columns(report: RevenueReport, currency: str) -> tuple[str, list[tuple[date, tuple[int, int, int]]]]:

@@ -93,10 +93,10 @@ async def test_as_pdf(client: httpx.AsyncClient, world: World) -> None:
     text = " ".join(" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(document)).pages)
     for words in (
         "Revenue report",
-        "20.00 EUR",
-        "25.00 EUR",
-        "5.00 EUR",
-        "900 JPY",
+        "20.00 EUR, what was kept",
+        "25.00 EUR, what was paid",
+        "5.00 EUR, of what was paid",
+        "900 JPY, what was kept",
         "Revenue by day, in EUR",
         "Page 1 of",
     ):
