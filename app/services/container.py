@@ -155,6 +155,27 @@ def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit
     return FailureLimit(storage, amount=settings.auth.max_failures, window=settings.auth.failure_window)
 
 
+def make_auth(
+    settings: Settings,
+    pool: ConnectionPool,
+    *,
+    hasher: PasswordHasher,
+    keys: SigningKeyService,
+    notices: Notices,
+    opaque_tokens: OpaqueTokens,
+) -> AuthService:
+    return AuthService(
+        settings.auth,
+        settings.verified_email_required,
+        hasher,
+        AccessTokens(settings.auth, keys.ring),
+        keys,
+        PrincipalCache(notices, seconds=settings.auth.principal_seconds),
+        opaque_tokens,
+        make_failure_limit(settings, pool),
+    )
+
+
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
     handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
@@ -188,16 +209,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         outer_events=OuterEventService(database, event_bus, settings.events.attempts),
         notices=notices,
         keys=keys,
-        auth=AuthService(
-            settings.auth,
-            settings.verified_email_required,
-            hasher,
-            AccessTokens(settings.auth, keys.ring),
-            keys,
-            PrincipalCache(notices, seconds=settings.auth.principal_seconds),
-            opaque_tokens,
-            make_failure_limit(settings, pool),
-        ),
+        auth=make_auth(settings, pool, hasher=hasher, keys=keys, notices=notices, opaque_tokens=opaque_tokens),
         sessions=SessionService(settings.auth),
         users=UserService(hasher),
         doctors=DoctorService(zone),
