@@ -109,6 +109,39 @@ def openapi(arguments: argparse.Namespace) -> None:
         print(text)
 
 
+def jobs(arguments: argparse.Namespace) -> None:
+    settings = get_settings()
+    from app.tasks.console import run  # noqa: PLC0415
+
+    if code := run(arguments, settings):
+        sys.exit(code)
+
+
+QUEUES, STATUSES = ("io", "cpu"), ("queued", "running", "succeeded", "failed", "cancelled")
+
+
+def _add_job_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="jobs_command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    listing = add("list", "jobs, the newest first")
+    listing.add_argument("--status", choices=STATUSES)
+    listing.add_argument("--queue", choices=QUEUES)
+    listing.add_argument("--name", help="as in mail.appointment")
+    listing.add_argument("--limit", type=int, default=30, help="at most so many (default: 30)")
+    add("show", "all that the ledger knows of a job, as JSON").add_argument("id", type=int)
+    for name, text in (
+        ("retry", "queue failed or cancelled jobs again, with all their attempts before them"),
+        ("cancel", "end jobs that are queued or running; what runs is stopped and has no effect any more"),
+    ):
+        add(name, text).add_argument("id", type=int, nargs="+")
+    drain = add("drain", "attempt all that is due, here and now, until nothing is; for when no worker runs")
+    drain.add_argument("--queue", choices=QUEUES, help="of this queue alone")
+    add("schedules", "what runs by the clock, with its last and next run")
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m app",
@@ -133,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument("step", choices=("list", "rotate", "retire"), nargs="?", default="list", help="default: list")
     steps.add_argument("kid", nargs="?", default="", help="retire: the key")
     steps.add_argument("--now", action="store_true", help="rotate: sign with the new key at once")
+    _add_job_commands(add("jobs", jobs, "look into the job ledger, and repeat, cancel or attempt what is in it"))
     add("check", check, "say whether the settings are fit to start on, naming every fault")
     add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
     return top

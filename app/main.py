@@ -14,6 +14,7 @@ from app import __version__
 from app.config import Settings, get_settings
 from app.core.database import granted_connections, is_unavailable
 from app.core.hosts import Cors, TrustedHosts
+from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
 from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
@@ -25,6 +26,7 @@ from app.routers import (
     auth,
     doctors,
     health,
+    job_events,
     jobs,
     notifications,
     openapi,
@@ -53,6 +55,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     container = build(settings, role="api")
     app.state.container = container
     use_waker(RedisWaker(container.redis))
+    use_announcer(RedisAnnouncer(container.redis))
     sizing = asyncio.create_task(_check_pool_size(settings, container))
     background = [asyncio.create_task(container.keys.watch()), asyncio.create_task(container.notices.run())]
     settle()
@@ -64,6 +67,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         use_waker(None)
+        use_announcer(None)
         await container.close()
         await asyncio.to_thread(stop_tracing)
 
@@ -108,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         doctors,
         photos,
         appointments,
+        job_events,
         jobs,
         notifications,
         audit_events,

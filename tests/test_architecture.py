@@ -68,6 +68,7 @@ SQL_FILES: Mapping[str, str] = {
     "app.sandbox.store": "the sandbox's own SQLite file",
     "app.tasks.broker": "a pipeline of Redis, which is executed, too",
     "app.core.notices": "one connection that listens, which is asyncpg's own",
+    "app.core.job_changes": "a pipeline of Redis, which is no statement",
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")

@@ -19,6 +19,7 @@ from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.settings import ConfigurationError, Settings, get_settings, load_settings
 from app.config.shop import OrderSettings
+from app.config.streams import StreamSettings
 from app.config.telemetry import TelemetrySettings
 from app.config.webhooks import WebhooksSettings
 
@@ -50,6 +51,7 @@ __all__ = [
     "SandboxSettings",
     "Settings",
     "StorageSettings",
+    "StreamSettings",
     "TelemetrySettings",
     "WebhooksSettings",
     "WorkerSettings",

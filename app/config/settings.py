@@ -36,6 +36,7 @@ from app.config.photos import PhotoSettings
 from app.config.retention import RetentionSettings
 from app.config.serving import ApiSettings, CelerySettings, LogSettings, WorkerSettings
 from app.config.shop import OrderSettings
+from app.config.streams import StreamSettings
 from app.config.telemetry import TelemetrySettings
 from app.config.webhooks import WebhooksSettings
 
@@ -98,11 +99,12 @@ class Settings(BaseSettings):
     insurer: InsurerSettings = InsurerSettings()
     laboratory: LaboratorySettings = LaboratorySettings()
     sandbox: SandboxSettings = SandboxSettings()
-    events: EventsSettings = EventsSettings()
     jobs: JobSettings = JobSettings()
     orders: OrderSettings = OrderSettings()
     worker: WorkerSettings = WorkerSettings()
     celery: CelerySettings = CelerySettings()
+    events: EventsSettings = EventsSettings()
+    streams: StreamSettings = StreamSettings()
     retention: RetentionSettings = RetentionSettings()
     first: FirstSettings = FirstSettings()
 

@@ -159,6 +159,10 @@ class SingleStatements:
 
         return await greenlet_spawn(run)
 
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """The statement is durable by the time that its result is known."""
+        callback()
+
 
 class _SyncSession(Session):
     """What WriteSession drives; of a class of its own so that its events are."""

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.core.shutdown import begin_shutdown
+
 MAX_HEAD_BYTES = 64 * 1024
 _END = b"\r\n\r\n"
 
@@ -61,6 +63,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        begin_shutdown()
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", msg)

@@ -4,7 +4,7 @@ A lost wake-up costs a poll interval, never work: the relay looks into the ledge
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -47,15 +47,26 @@ class RedisWaker:
                 return
 
 
-async def listen(redis: Redis, on_wake: Callable[[], None]) -> None:
-    """Call `on_wake` for each wake-up, until cancelled. While Redis is away, whoever waits for them polls."""
+async def listen(
+    redis: Redis, on_wake: Callable[[], None], others: Mapping[str, Callable[[bytes], None]] | None = None
+) -> None:
+    """Call `on_wake` for each wake-up, until cancelled. While Redis is away, whoever waits for them polls.
+
+    What is published on a channel of `others` goes to its function.
+    """
+    heard = {channel.encode(): tell for channel, tell in (others or {}).items()}
     while True:
         try:
             async with redis.pubsub() as channel:
-                await channel.subscribe(CHANNEL)
+                await channel.subscribe(CHANNEL, *heard)
                 on_wake()
                 while True:
-                    if await channel.get_message(ignore_subscribe_messages=True, timeout=5):
+                    message = await channel.get_message(ignore_subscribe_messages=True, timeout=5)
+                    if message is None:
+                        continue
+                    if tell := heard.get(message["channel"]):
+                        tell(message["data"])
+                    else:
                         on_wake()
         except Exception as error:  # noqa: BLE001 - whatever breaks the channel, the listeners poll
             log.debug("not listening for wake-ups", error=repr(error))

@@ -1,14 +1,14 @@
 """What operators, and time, do to the jobs of the ledger: stopping, repeating and deleting them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import case, delete, func, select, update
 
 from app.core.database import AnyRow, ReadSession, WriteSession
-from app.core.jobs import LIVE, JobStatus
-from app.crud.jobs import jobs
+from app.core.jobs import LIVE, JobStatus, Queue
+from app.crud.jobs import jobs, tell
 from app.models import Job
 
 _AT_REST: dict[str, Any] = {"published_at": None, "lease_token": None, "lease_expires_at": None}
@@ -24,7 +24,9 @@ async def cancel(session: WriteSession, job_id: int) -> AnyRow:
     """End a live job. Without its lease, whoever runs it can't write its outcome any more."""
     statement = update(Job).where(Job.id == job_id, Job.status.in_(LIVE))
     values = {"status": JobStatus.CANCELLED, "finished_at": func.now(), "version": Job.version + 1} | _AT_REST
-    return (await session.execute(statement.values(values).returning(*Job.__table__.c))).one()
+    row = (await session.execute(statement.values(values).returning(*Job.__table__.c))).one()
+    tell(session, row)
+    return row
 
 
 async def revive(session: WriteSession, job_id: int) -> AnyRow:
@@ -37,7 +39,18 @@ async def revive(session: WriteSession, job_id: int) -> AnyRow:
         "finished_at": None,
         "version": Job.version + 1,
     } | _AT_REST
-    return (await session.execute(statement.values(values).returning(*Job.__table__.c))).one()
+    row = (await session.execute(statement.values(values).returning(*Job.__table__.c))).one()
+    tell(session, row)
+    return row
+
+
+async def due(read: ReadSession, *, queue: Queue | None, but_not: Collection[int], limit: int) -> Sequence[int]:
+    """Ids of jobs that could be attempted now, in the order in which they would be."""
+    where = [Job.status == JobStatus.QUEUED, Job.run_at <= func.now(), Job.id.not_in(but_not)]
+    if queue is not None:
+        where.append(Job.queue == queue)
+    order = (Job.priority.desc(), Job.run_at, Job.id)
+    return [row.id for row in await read.all(select(Job.id).where(*where).order_by(*order).limit(limit))]
 
 
 async def finished_before(

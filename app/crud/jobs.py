@@ -4,6 +4,7 @@ queued -> running -> succeeded | queued (retry) | failed. Whoever does not get t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ from sqlalchemy import ColumnElement, Update, case, func, literal, or_, select, 
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_number, take_turns
+from app.core.job_changes import announce_change
 from app.core.jobs import LIVE, JobStatus, Progress
 from app.crud.base import CRUDBase, Where
 from app.models import Job
@@ -23,6 +25,37 @@ _RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "ver
 
 def _seconds(value: float) -> Any:
     return literal(f"{value} seconds").cast(INTERVAL)
+
+
+SEEN = (
+    Job.id,
+    Job.version,
+    Job.status,
+    Job.attempt,
+    Job.run_at,
+    Job.started_at,
+    Job.finished_at,
+    Job.error,
+    Job.progress_done,
+    Job.progress_total,
+    Job.progress_note,
+)
+"""What an onlooker is told of a change; the result, which may be large, is read when the job has ended."""
+
+
+def tell(session: Step, *rows: AnyRow) -> None:
+    """Announce how these jobs stand now, once that is durable."""
+    for row in rows:
+        state = {column.key: row._mapping[column.key] for column in SEEN}
+        session.after_commit(partial(announce_change, row.id, state))
+
+
+async def _moved(session: Step, statement: Update) -> AnyRow | None:
+    """The job after a step that is its attempt's to make; None when the attempt is not the job's any more."""
+    row = (await session.execute(statement.returning(*SEEN))).first()
+    if row is not None:
+        tell(session, row)
+    return row
 
 
 def _progress(progress: Progress | None) -> dict[str, Any]:
@@ -38,6 +71,10 @@ def _held(job_id: int, lease: UUID) -> Update:
 class JobCRUD(CRUDBase[Job]):
     def created_by(self, user_id: int) -> Where:
         return (Job.created_by == user_id,)
+
+    async def seen(self, read: ReadSession, job_ids: Sequence[int]) -> Sequence[AnyRow]:
+        """How these jobs stand."""
+        return await read.all(select(*SEEN).where(Job.id.in_(job_ids)))
 
     async def claim(self, session: Step, job_id: int, *, names: Sequence[str], lease_seconds: float) -> AnyRow | None:
         """Take a due job under a new lease token and count the attempt.
@@ -58,7 +95,10 @@ class JobCRUD(CRUDBase[Job]):
             )
             .returning(*Job.__table__.c)
         )
-        return (await session.execute(statement)).first()
+        row = (await session.execute(statement)).first()
+        if row is not None:
+            tell(session, row)
+        return row
 
     async def renew(
         self, session: Step, job_id: int, lease: UUID, *, lease_seconds: float, progress: Progress | None = None
@@ -68,12 +108,14 @@ class JobCRUD(CRUDBase[Job]):
         statement = (
             _held(job_id, lease).where(_UNWAITED).values(lease_expires_at=func.now() + _seconds(lease_seconds), **said)
         )
+        if progress:
+            return await _moved(session, statement) is not None
         return (await session.execute(statement.returning(Job.id))).first() is not None
 
     async def report_progress(self, session: Step, job_id: int, lease: UUID, progress: Progress) -> bool:
         """Note how far the attempt is; False when the lease is lost."""
         statement = _held(job_id, lease).values(**_progress(progress), version=Job.version + 1)
-        return (await session.execute(statement.returning(Job.id))).first() is not None
+        return await _moved(session, statement) is not None
 
     async def succeed(
         self, session: Step, job_id: int, lease: UUID, *, result: Any, progress: Progress | None = None
@@ -87,7 +129,7 @@ class JobCRUD(CRUDBase[Job]):
             **_progress(progress),
             **_RELEASED,
         )
-        return (await session.execute(statement.returning(Job.id))).first() is not None
+        return await _moved(session, statement) is not None
 
     async def note_result(self, session: WriteSession, job_id: int, *, result: Any) -> None:
         """Add the result to a job that this transaction has completed."""
@@ -117,8 +159,8 @@ class JobCRUD(CRUDBase[Job]):
             **_progress(progress),
             **_RELEASED,
         )
-        row = (await session.execute(statement.returning(Job.status))).first()
-        return row[0] if row else None
+        row = await _moved(session, statement)
+        return row.status if row else None
 
     async def is_within(self, session: WriteSession, name: str, *, limit: int) -> bool:
         """Whether no more than `limit` jobs of this name run, the one that this transaction has claimed among them."""
@@ -129,15 +171,14 @@ class JobCRUD(CRUDBase[Job]):
 
     async def release(self, session: Step, job_id: int, lease: UUID, *, delay: float = 0) -> None:
         """Give an attempt back that was interrupted from outside; it does not count."""
-        await session.execute(
-            _held(job_id, lease).values(
-                status=JobStatus.QUEUED,
-                attempt=Job.attempt - 1,
-                published_at=None,
-                run_at=func.now() + _seconds(delay),
-                **_RELEASED,
-            )
+        statement = _held(job_id, lease).values(
+            status=JobStatus.QUEUED,
+            attempt=Job.attempt - 1,
+            published_at=None,
+            run_at=func.now() + _seconds(delay),
+            **_RELEASED,
         )
+        await _moved(session, statement)
 
     async def reap(self, session: Step, *, limit: int = 500) -> Sequence[AnyRow]:
         """Take back jobs whose lease has expired: queued again, or failed after the last attempt."""
@@ -158,9 +199,11 @@ class JobCRUD(CRUDBase[Job]):
                 error="the worker stopped answering: its lease expired",
                 **_RELEASED,
             )
-            .returning(Job.id, Job.name, Job.status, Job.attempt)
+            .returning(Job.name, *SEEN)
         )
-        return (await session.execute(statement)).all()
+        rows = (await session.execute(statement)).all()
+        tell(session, *rows)
+        return rows
 
     async def is_due(self, read: ReadSession) -> bool:
         """Whether there is anything to publish."""

@@ -12,6 +12,8 @@ from app.core.database import Base
 from app.core.jobs import UNIQUE_WHILE, JobStatus, Queue
 from app.models.base import Created, WithId, enum_column, one_of
 
+UNIQUE_KEY = "uq_jobs_unique_key"
+
 
 class Job(WithId, Created, Base):
     """One piece of accepted work. `lease_token` is new for every attempt and fences the one before.
@@ -35,7 +37,7 @@ class Job(WithId, Created, Base):
             "ix_jobs_published", "published_at", postgresql_where=text("status = 'queued' AND published_at IS NOT NULL")
         ),
         Index("ix_jobs_leased", "lease_expires_at", postgresql_where=text("status = 'running'")),
-        Index("uq_jobs_unique_key", "name", "unique_key", unique=True, postgresql_where=text(UNIQUE_WHILE)),
+        Index(UNIQUE_KEY, "name", "unique_key", unique=True, postgresql_where=text(UNIQUE_WHILE)),
         # What an admin looks for: the rest of the table, by far the most of it, has succeeded.
         Index("ix_jobs_not_succeeded", "status", "id", postgresql_where=text("status <> 'succeeded'")),
         Index(None, "name", "id"),

@@ -2,19 +2,31 @@
 
 from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Depends, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from app.core.etag import content_tag, none_match
+from app.core.etag import none_match
+from app.core.listing import PageQuery
 from app.dependencies.idempotency import Idempotent
-from app.dependencies.resources import Jobs, Reports
-from app.dependencies.session import AdminUser, CurrentUser, IfNoneMatch, Read, Write
-from app.routers.responses import PathId, accepted
+from app.dependencies.listing import page_query
+from app.dependencies.resources import CursorsDep, Jobs, Reports
+from app.dependencies.session import AdminUser, CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.routers.responses import PathId, accepted, paged
 from app.routers.route import Router
-from app.schemas.jobs import JobRead, ScheduleList
+from app.schemas.base import PageOut
+from app.schemas.jobs import JOBS, JobRead, ScheduleList
 from app.schemas.reports import MEDIA_TYPES, ReportCreate
+from app.services.jobs import job_tag
 
 router = Router(tags=["background"])
+
+
+@router.get("/jobs", response_model=PageOut[JobRead])
+async def list_jobs(
+    query: Annotated[PageQuery, Depends(page_query(JOBS))], _: AdminUser, jobs: Jobs, read: Read, cursors: CursorsDep
+) -> Any:
+    """Admins only."""
+    return paged(await jobs.page(read, query=query), query, JOBS, cursors)
 
 
 @router.get("/jobs/{job_id}", response_model=JobRead)
@@ -28,7 +40,7 @@ async def get_job(
 ) -> Any:
     """Its creator's and admins'."""
     job = await jobs.get(read, principal=principal, job_id=job_id)
-    tag = content_tag(job.model_dump_json().encode())
+    tag = job_tag(job)
     if none_match(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag
@@ -56,6 +68,26 @@ async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: R
         return RedirectResponse(file.link, headers={"Cache-Control": "no-store"})
     headers = {"Content-Disposition": f'attachment; filename="{file.name}"', "Content-Length": str(file.size)}
     return StreamingResponse(file.chunks, media_type=file.media_type, headers=headers)
+
+
+@router.post("/jobs/{job_id}/cancel", response_model=JobRead)
+async def cancel_job(
+    job_id: PathId, _: AdminUser, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
+) -> Any:
+    """Admins only. Ends a job that is queued or running; what runs is stopped, and has no effect any more."""
+    job = await jobs.cancel(session, job_id=job_id, if_match=if_match)
+    response.headers["ETag"] = job_tag(job)
+    return job
+
+
+@router.post("/jobs/{job_id}/retry", response_model=JobRead)
+async def retry_job(
+    job_id: PathId, _: AdminUser, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
+) -> Any:
+    """Admins only. Queues a job that has failed or was cancelled, with all its attempts before it."""
+    job = await jobs.retry(session, job_id=job_id, if_match=if_match)
+    response.headers["ETag"] = job_tag(job)
+    return job
 
 
 @router.get("/schedules", response_model=ScheduleList)

@@ -6,7 +6,18 @@ from typing import Any
 from pydantic import Field
 
 from app.core.jobs import JobStatus, Queue
-from app.schemas.base import Out
+from app.core.listing import EQUALITY, Filterable, Listing
+from app.schemas.base import Id, Out, ShortText
+
+JOBS = Listing(
+    "jobs",
+    filters={
+        "name": Filterable(ShortText, EQUALITY),
+        "queue": Filterable(Queue, EQUALITY),
+        "status": Filterable(JobStatus, EQUALITY),
+    },
+    sorts={"id": Id},
+)
 
 
 class Progress(Out):

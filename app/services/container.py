@@ -40,6 +40,7 @@ from app.services.doctors import DoctorService
 from app.services.handlers import event_handlers
 from app.services.handlers.outer_events import published
 from app.services.housekeeping import HousekeepingService
+from app.services.job_events import JobEvents
 from app.services.jobs import JobService
 from app.services.mails import MailService
 from app.services.notifications import NotificationService
@@ -82,6 +83,7 @@ class Container:
     doctors: DoctorService
     appointments: AppointmentService
     jobs: JobService
+    job_events: JobEvents
     mails: MailService
     products: ProductService
     catalogue: CatalogueService
@@ -100,6 +102,7 @@ class Container:
 
     async def close(self) -> None:
         self.hasher.close()
+        await self.job_events.close()
         await self.mailer.close()
         await self.storage.close()
         await self.payments_client.close()
@@ -215,6 +218,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         doctors=DoctorService(zone),
         appointments=AppointmentService(zone),
         jobs=JobService(storage, settings.storage.link_seconds),
+        job_events=JobEvents(database, redis, settings.streams),
         mails=MailService(settings, database, mailer, opaque_tokens),
         products=ProductService(),
         catalogue=CatalogueService(database, marketplace_client),

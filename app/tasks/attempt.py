@@ -30,7 +30,7 @@ from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
 from app.core.redaction import redact_text
 from app.core.wakeup import wake_relay
 from app.crud.jobs import jobs
-from app.tasks.cancellation import cancel
+from app.tasks.cancellation import came, cancel
 from app.tasks.progress import LeaseLost, ProgressLine
 from app.tasks.spans import attempt_span, failed_attempt
 
@@ -111,6 +111,12 @@ class Runner:
         self._free = [message.name for message in bodies if message.max_running is None]
         self._capped = [message.name for message in bodies if message.max_running is not None]
         self._settings = settings
+        self._nudges: dict[int, asyncio.Event] = {}
+
+    def look_after(self, job_id: int) -> None:
+        """This job is said to be cancelled: if it runs here, look into the ledger now and not at the next beat."""
+        if nudge := self._nudges.get(job_id):
+            nudge.set()
 
     async def run(self, job_id: int) -> JobStatus | None:
         """Attempt the job; None when there was nothing to claim, so that the message is dropped."""
@@ -148,6 +154,7 @@ class Runner:
 
     async def _attempt(self, job: AnyRow) -> JobStatus | None:
         started, started_ns = time.perf_counter(), time.time_ns()
+        outcome: JobStatus | None = JobStatus.SUCCEEDED
         message_type, body = self._bodies[job.name]
         attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at, self._line(job))
         try:
@@ -155,10 +162,8 @@ class Runner:
             result = await self._with_lease(attempt, body(message, attempt), seconds=message_type.timeout)
             last = attempt.line.take()
             await self._recorded(lambda: self._succeed(attempt, result, last))
-            outcome = JobStatus.SUCCEEDED
         except LeaseLost:
-            log.warning("lease lost, the outcome is dropped")
-            outcome = None
+            outcome = await self._fate(attempt)
         except asyncio.CancelledError:
             await asyncio.shield(self._release(attempt))
             raise
@@ -173,6 +178,16 @@ class Runner:
         log.info("job", outcome=outcome.value if outcome else "lost", duration_ms=round(seconds * 1000, 1))
         return outcome
 
+    async def _fate(self, attempt: Attempt) -> JobStatus | None:
+        """What an attempt that lost its lease came to: somebody cancelled its job, or another attempt has it (None)."""
+        with suppress(Exception):
+            job = await jobs.get(self._database.read, attempt.job_id)
+            if job is not None and job.status is JobStatus.CANCELLED:
+                log.info("cancelled, the outcome is dropped")
+                return JobStatus.CANCELLED
+        log.warning("lease lost, the outcome is dropped")
+        return None
+
     def _line(self, job: AnyRow) -> ProgressLine:
         async def write(progress: Progress) -> bool:
             return await jobs.report_progress(self._single, job.id, job.lease_token, progress)
@@ -183,6 +198,7 @@ class Runner:
         """The body's result; LeaseLost as soon as the lease is known to be lost, TimeoutError after `seconds`."""
         task = asyncio.ensure_future(work)
         heart = asyncio.create_task(self._beat(attempt))
+        self._nudges[attempt.job_id] = attempt.line.nudge
         try:
             await asyncio.wait({task, heart}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if task.cancelled():
@@ -195,6 +211,7 @@ class Runner:
             raise TimeoutError(f"took longer than {seconds:g} s")
         finally:
             attempt.line.over = True
+            del self._nudges[attempt.job_id]
             if await cancel(task, heart, within=CANCEL_SECONDS):
                 log.error("the body does not end, though it was cancelled")
 
@@ -202,7 +219,8 @@ class Runner:
         """Renew the lease until it is lost; a database that is away for less than the lease is only a beat missed."""
         renewed = time.monotonic()
         while time.monotonic() - renewed < self._settings.lease:
-            await asyncio.sleep(self._settings.heartbeat)
+            await came(attempt.line.nudge, within=self._settings.heartbeat)
+            attempt.line.nudge.clear()
             asked = time.monotonic()
             left = self._settings.lease - (asked - renewed)
             try:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from billiard.process import active_children, current_process
 from celery import Celery
@@ -22,6 +22,7 @@ from kombu.transport.redis import QoS
 
 from app.config import get_settings
 from app.core.database import Database
+from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.metrics_files import forget_process
 from app.core.ops_server import OpsServer
@@ -30,11 +31,14 @@ from app.services.container import Container, build
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
 from app.tasks.broker import CELERY_QUEUE, TASK, make_celery
+from app.tasks.threads import CountedThreads
 
 log = get_logger(__name__)
 INTERRUPT_SECONDS = 4
 # A step of the job, and its heartbeat.
 LEDGER_CONNECTIONS = 2
+THREADS_SECONDS = 5
+"""How long a computation may go on whose attempt is over."""
 CHILD_LIFETIME_JOBS = 200
 CHILD_MEMORY_KIB = 400 * 1024
 
@@ -44,10 +48,12 @@ class Child:
     """What one prefork child works with; nothing in it survives a fork."""
 
     loop: asyncio.Runner
+    threads: CountedThreads
     container: Container
     ledger: Database
     """Kept open between jobs, for the steps of the ledger: a connection for each would cost more than most jobs."""
     runner: Runner
+    announcer: RedisAnnouncer
 
 
 _child: Child | None = None
@@ -59,15 +65,18 @@ def _start_child(**_: Any) -> None:
     settings = get_settings()
     configure_logging(settings.log, process="celery")
     start_tracing(settings.telemetry, process="celery")
-    loop = asyncio.Runner()
+    loop, threads = asyncio.Runner(), CountedThreads()
 
     async def make() -> Container:
+        asyncio.get_running_loop().set_default_executor(threads)
         return build(settings, role="worker", pooled=False)
 
     container = loop.run(make())
     ledger = Database(settings.database.model_copy(update={"pool_size": LEDGER_CONNECTIONS}), role="worker")
     runner = Runner(container.database, bodies(container), settings.jobs, single=ledger.single)
-    _child = Child(loop, container, ledger, runner)
+    announcer = RedisAnnouncer(container.redis)
+    use_announcer(announcer)
+    _child = Child(loop, threads, container, ledger, runner, announcer)
 
 
 def _stop_child(pid: int | None = None, **_: Any) -> None:
@@ -85,20 +94,29 @@ def run_job(job_id: int) -> None:
     if _child is None:
         raise RuntimeError(f"{current_process().name} has not been initialised")
     try:
-        _child.loop.run(_interruptible(_child.runner.run(job_id)))
+        _child.loop.run(_interruptible(_child.runner.run(job_id), _child.announcer))
     except asyncio.CancelledError:
-        stop_tracing()
-        # The job is back in the ledger. A thread may still be drawing, for which a proper end would wait.
-        os._exit(os.EX_OK)
+        _end_child()
+    # The attempt is over and written down. What it left computing was cancelled, or took too long.
+    if not _child.threads.come_to_rest(within=THREADS_SECONDS):
+        log.warning("a computation does not end, so its process does", job_id=job_id)
+        _end_child()
 
 
-async def _interruptible(attempt: Coroutine[Any, Any, Any]) -> None:
+def _end_child() -> NoReturn:
+    # A thread may still be drawing, for which a proper end would wait. Celery makes another child.
+    stop_tracing()
+    os._exit(os.EX_OK)
+
+
+async def _interruptible(attempt: Coroutine[Any, Any, Any], announcer: RedisAnnouncer) -> None:
     """Run the attempt; SIGTERM, which the worker sends when its grace is over, gives the job back."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(attempt)
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await task
     finally:
+        await announcer.flush()
         loop.remove_signal_handler(signal.SIGTERM)
 
 

@@ -29,6 +29,7 @@ class ProgressLine:
         self._writing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.over = False
+        self.nudge = asyncio.Event()
 
     async def report(self, progress: Progress) -> None:
         self.keep(progress)

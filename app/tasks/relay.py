@@ -12,6 +12,7 @@ from celery import Celery
 from redis.exceptions import RedisError
 
 from app.core.database import AnyRow
+from app.core.job_changes import CANCELLED
 from app.core.jobs import Queue
 from app.core.logging import get_logger
 from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
@@ -34,15 +35,22 @@ _REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 class Relay:
     def __init__(
-        self, container: Container, arq: ArqRedis, celery: Celery, *, published: Callable[[], None] = lambda: None
+        self,
+        container: Container,
+        arq: ArqRedis,
+        celery: Celery,
+        *,
+        published: Callable[[], None] = lambda: None,
+        on_cancellation: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`published` is told that there is something in a queue."""
+        """`published` is told that there is something in a queue, `on_cancellation` of a job that was cancelled."""
         self._container = container
         self._database = container.database
         self._settings = container.settings.jobs
         self._arq = arq
         self._celery = celery
         self._published = published
+        self._on_cancellation = on_cancellation
         self._caps = {kind.name: kind.max_running for kind in bodies(container) if kind.max_running is not None}
         self._scheduler = Scheduler(container.database, schedules(container.settings))
         self._wake = asyncio.Event()
@@ -51,7 +59,7 @@ class Relay:
 
     async def run(self) -> None:
         """Work until `stop`. Whatever fails is logged and tried again: the ledger has it all."""
-        listening = asyncio.create_task(listen(self._container.redis, self._wake.set))
+        listening = asyncio.create_task(self.listen())
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
@@ -59,6 +67,10 @@ class Relay:
                 group.create_task(self._every(SCHEDULES_INTERVAL, self._scheduler.fire))
         finally:
             await cancel(listening, within=5)
+
+    async def listen(self) -> None:
+        """Hear of new work, and of jobs that were cancelled, until this is cancelled itself."""
+        await listen(self._container.redis, self._wake.set, {CANCELLED: self._cancelled})
 
     def stop(self) -> None:
         """End `run` once the steps under way are done: a connection cut off in the middle of its making complains."""
@@ -78,6 +90,10 @@ class Relay:
             await came(wake or self._stopping, within=seconds if pause is None else min(pause, seconds))
             if wake:
                 wake.clear()
+
+    def _cancelled(self, job_id: bytes) -> None:
+        if job_id.isdigit():
+            self._on_cancellation(int(job_id))
 
     async def publish(self) -> None:
         """Give every due job to its queue."""

@@ -12,6 +12,7 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from app.config import Settings, get_settings
+from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.ops_server import OpsServer
 from app.core.tracing import start_tracing, stop_tracing
@@ -134,9 +135,11 @@ async def _serve(settings: Settings) -> None:
     start_tracing(settings.telemetry, process="worker")
     container = build(settings, role="worker")
     use_waker(RedisWaker(container.redis))
+    use_announcer(RedisAnnouncer(container.redis))
     arq = make_arq(settings)
-    worker = _make_worker(settings, arq, Runner(container.database, bodies(container), settings.jobs))
-    relay = Relay(container, arq, make_celery(settings), published=worker.look)
+    runner = Runner(container.database, bodies(container), settings.jobs)
+    worker = _make_worker(settings, arq, runner)
+    relay = Relay(container, arq, make_celery(settings), published=worker.look, on_cancellation=runner.look_after)
     deliverer = Deliverer(container)
     ops = OpsServer(host=settings.host, port=settings.worker.metrics_port, ready=worker.ready.is_set)
     ops.start()
@@ -163,6 +166,7 @@ async def _serve(settings: Settings) -> None:
         log.warning("left running at the end", tasks=len(left))
     ops.stop()
     use_waker(None)
+    use_announcer(None)
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await arq.aclose(close_connection_pool=True)
