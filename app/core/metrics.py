@@ -31,6 +31,14 @@ JOBS_PENDING = Gauge(
 JOBS_OLDEST_SECONDS = Gauge(
     "frontdesk_jobs_oldest_seconds", "Age of the oldest due job", ["queue"], multiprocess_mode="mostrecent"
 )
+JOBS_RETRIED = Counter("frontdesk_jobs_retried_total", "Attempts that failed and are to be repeated", ["name"])
+JOBS_DEAD = Counter("frontdesk_jobs_dead_total", "Jobs that failed for good", ["name"])
+RELAY_LAG_SECONDS = Histogram(
+    "frontdesk_relay_lag_seconds",
+    "From the moment a job is due to its first publication",
+    ["queue"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 300),
+)
 RELAY_PUBLISHED = Counter("frontdesk_relay_published_total", "Messages given to the queues", ["queue"])
 LEASES_EXPIRED = Counter("frontdesk_leases_expired_total", "Jobs taken back from a worker that stopped answering")
 PAYMENT_EVENTS = Counter(

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_number, take_turns
 from app.core.job_changes import announce_change
-from app.core.jobs import LIVE, JobStatus, Progress
+from app.core.jobs import LIVE, JobStatus, Priority, Progress
 from app.crud.base import CRUDBase, Where
 from app.models import Job
 
@@ -62,6 +62,11 @@ def _progress(progress: Progress | None) -> dict[str, Any]:
     if progress is None:
         return {}
     return {"progress_done": progress.done, "progress_total": progress.total, "progress_note": progress.note}
+
+
+def _is_stale(older_than: float) -> ColumnElement[bool]:
+    seconds = literal(older_than) * func.power(2.0, func.least(Job.publications - 1, 8))
+    return Job.published_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _held(job_id: int, lease: UUID) -> Update:
@@ -205,11 +210,6 @@ class JobCRUD(CRUDBase[Job]):
         tell(session, *rows)
         return rows
 
-    async def is_due(self, read: ReadSession) -> bool:
-        """Whether there is anything to publish."""
-        unpublished = (Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now())
-        return await read.first(select(Job.id).where(*unpublished).limit(1)) is not None
-
     async def take_unpublished(
         self, session: WriteSession, *, limit: int, caps: Mapping[str, int] | None = None
     ) -> Sequence[AnyRow]:
@@ -230,6 +230,22 @@ class JobCRUD(CRUDBase[Job]):
                 taken += await self._take(session, room, Job.name == name)
         return taken
 
+    async def next_due(self, read: ReadSession) -> float | None:
+        """Seconds until a job has to be published; 0 or less when one has to be now, None when none is in sight."""
+        unpublished = (Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+        first = [
+            select(func.min(Job.run_at)).where(*unpublished, Job.priority == int(priority)).scalar_subquery()
+            for priority in Priority
+        ]
+        seconds = await read.scalar(select(func.extract("epoch", func.least(*first) - func.now())))
+        return None if seconds is None else float(seconds)
+
+    async def is_overdue(self, read: ReadSession, *, older_than: float) -> bool:
+        """Whether `reap` or `unpublish_stale` has something to do: one look, where they are a transaction."""
+        expired = select(Job.id).where(Job.status == JobStatus.RUNNING, Job.lease_expires_at < func.now())
+        stale = select(Job.id).where(Job.status == JobStatus.QUEUED, _is_stale(older_than))
+        return bool(await read.scalar(select(or_(expired.exists(), stale.exists()))))
+
     async def _take(self, session: WriteSession, limit: int, *where: ColumnElement[bool]) -> Sequence[AnyRow]:
         due = (
             select(Job.id)
@@ -242,7 +258,16 @@ class JobCRUD(CRUDBase[Job]):
             update(Job)
             .where(Job.id.in_(due), _UNWAITED)
             .values(published_at=func.now(), publications=Job.publications + 1)
-            .returning(Job.id, Job.name, Job.queue, Job.priority, Job.attempt, Job.publications, Job.traceparent)
+            .returning(
+                Job.id,
+                Job.name,
+                Job.queue,
+                Job.priority,
+                Job.attempt,
+                Job.publications,
+                Job.traceparent,
+                func.extract("epoch", func.now() - Job.run_at).label("lag"),
+            )
         )
         return (await session.execute(statement)).all()
 
@@ -257,13 +282,7 @@ class JobCRUD(CRUDBase[Job]):
 
     async def unpublish_stale(self, session: Step, *, older_than: float) -> int:
         """Publish again what nobody has claimed for `older_than` seconds, doubled with each publication."""
-        seconds = literal(older_than) * func.power(2.0, func.least(Job.publications - 1, 8))
-        patience = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-        statement = (
-            update(Job)
-            .where(Job.status == JobStatus.QUEUED, Job.published_at < func.now() - patience)
-            .values(published_at=None)
-        )
+        statement = update(Job).where(Job.status == JobStatus.QUEUED, _is_stale(older_than)).values(published_at=None)
         return len((await session.execute(statement.returning(Job.id))).all())
 
     async def unpublish_all(self, session: Step) -> int:

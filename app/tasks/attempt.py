@@ -26,7 +26,7 @@ from app.core.database import (
 )
 from app.core.jobs import JobDelayed, JobFailed, JobMessage, JobStatus, Progress
 from app.core.logging import get_logger
-from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS
+from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS, JOBS_DEAD, JOBS_RETRIED
 from app.core.redaction import redact_text
 from app.core.wakeup import wake_relay
 from app.crud.jobs import jobs
@@ -173,6 +173,10 @@ class Runner:
         if message_type.max_running is not None:
             wake_relay()
         seconds = time.perf_counter() - started
+        if outcome is JobStatus.QUEUED:
+            JOBS_RETRIED.labels(job.name).inc()
+        elif outcome is JobStatus.FAILED:
+            JOBS_DEAD.labels(job.name).inc()
         JOBS.labels(job.name, outcome.value if outcome else "lost").inc()
         JOB_SECONDS.labels(job.name).observe(seconds)
         log.info("job", outcome=outcome.value if outcome else "lost", duration_ms=round(seconds * 1000, 1))

@@ -39,8 +39,6 @@ INTERRUPT_SECONDS = 4
 LEDGER_CONNECTIONS = 2
 THREADS_SECONDS = 5
 """How long a computation may go on whose attempt is over."""
-CHILD_LIFETIME_JOBS = 200
-CHILD_MEMORY_KIB = 400 * 1024
 
 
 @dataclass(slots=True)
@@ -152,8 +150,8 @@ def make_worker_app() -> Celery:
     QoS.restore_at_shutdown = False
     app.conf.update(
         worker_concurrency=settings.jobs.cpu_processes,
-        worker_max_tasks_per_child=CHILD_LIFETIME_JOBS,
-        worker_max_memory_per_child=CHILD_MEMORY_KIB,
+        worker_max_tasks_per_child=settings.jobs.child_jobs,
+        worker_max_memory_per_child=settings.jobs.child_memory * 1024,
     )
     app.task(run_job, name=TASK, acks_late=False, max_retries=0, Request=LedgerRequest)
     # Celery keeps weak references by default; these live as long as the process.

@@ -13,9 +13,16 @@ from redis.exceptions import RedisError
 
 from app.core.database import AnyRow
 from app.core.job_changes import CANCELLED
-from app.core.jobs import Queue
+from app.core.jobs import JobStatus, Queue
 from app.core.logging import get_logger
-from app.core.metrics import JOBS_OLDEST_SECONDS, JOBS_PENDING, LEASES_EXPIRED, RELAY_PUBLISHED
+from app.core.metrics import (
+    JOBS_DEAD,
+    JOBS_OLDEST_SECONDS,
+    JOBS_PENDING,
+    LEASES_EXPIRED,
+    RELAY_LAG_SECONDS,
+    RELAY_PUBLISHED,
+)
 from app.core.wakeup import listen
 from app.crud.jobs import jobs
 from app.services.container import Container
@@ -30,6 +37,7 @@ log = get_logger(__name__)
 BATCH = 200
 EPOCH_KEY = "frontdesk:epoch"
 SCHEDULES_INTERVAL = 60.0
+MEASURE_INTERVAL = 10.0
 _REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
@@ -64,6 +72,7 @@ class Relay:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._every(self._settings.relay_interval, self.publish, wake=self._wake))
                 group.create_task(self._every(self._settings.reap_interval, self.reap))
+                group.create_task(self._every(MEASURE_INTERVAL, self.measure))
                 group.create_task(self._every(SCHEDULES_INTERVAL, self._scheduler.fire))
         finally:
             await cancel(listening, within=5)
@@ -95,21 +104,23 @@ class Relay:
         if job_id.isdigit():
             self._on_cancellation(int(job_id))
 
-    async def publish(self) -> None:
-        """Give every due job to its queue."""
+    async def publish(self) -> float | None:
+        """Give every due job to its queue; the seconds until the next one is due, if that is known."""
         await self._notice_lost_queues()
-        while not self._stopping.is_set() and await jobs.is_due(self._database.read):
+        while not self._stopping.is_set():
+            due_in = await jobs.next_due(self._database.read)
+            if due_in is None or due_in > 0:
+                return due_in
             async with self._database.session_scope() as session:
                 batch = await jobs.take_unpublished(session, limit=BATCH, caps=self._caps)
             if not batch:
-                return
+                return None
             refused = await self._send(batch)
             if refused:
                 await jobs.unpublish(self._database.single, refused)
-                return
+                return None
             self._published()
-            if len(batch) < BATCH:
-                return
+        return None
 
     async def _send(self, batch: Sequence[AnyRow]) -> list[int]:
         """Hand messages over outside of any transaction; gives the ids that were not taken."""
@@ -124,6 +135,9 @@ class Relay:
             try:
                 await send(rows)
                 RELAY_PUBLISHED.labels(queue.value).inc(len(rows))
+                for row in rows:
+                    if row.publications == 1:
+                        RELAY_LAG_SECONDS.labels(queue.value).observe(float(row.lag))
             except Exception as error:  # noqa: BLE001 - whatever a queue says, the jobs stay in the ledger
                 log.warning("queue is away, its jobs wait in the ledger", queue=queue.value, error=repr(error))
                 refused += [row.id for row in rows]
@@ -170,14 +184,18 @@ class Relay:
 
     async def reap(self) -> None:
         """Take back jobs whose worker stopped answering, and messages that nobody claimed."""
+        if not await jobs.is_overdue(self._database.read, older_than=self._settings.republish_after):
+            return
         for row in await jobs.reap(self._database.single):
             LEASES_EXPIRED.inc()
+            if row.status is JobStatus.FAILED:
+                JOBS_DEAD.labels(row.name).inc()
             log.warning("lease expired", job_id=row.id, job=row.name, attempt=row.attempt, outcome=row.status.value)
         await jobs.unpublish_stale(self._database.single, older_than=self._settings.republish_after)
         self._wake.set()
-        await self._measure()
 
-    async def _measure(self) -> None:
+    async def measure(self) -> None:
+        """Say how many jobs wait and run, and how long the oldest has waited."""
         for queue in Queue:
             JOBS_OLDEST_SECONDS.labels(queue.value).set(0)
             for status in ("queued", "running"):

@@ -9,13 +9,16 @@ from typing import Any, ClassVar, cast
 
 from arq import ArqRedis
 from celery import Celery
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from sqlalchemy import event
 
-from app.config import RedisSettings, Settings
+from app.config import JobSettings, RedisSettings, Settings
 from app.core.jobs import JobMessage, Queue, enqueue_many
 from app.core.redis import make_redis
 from app.core.wakeup import CHANNEL, RedisWaker
 from app.services.container import Container
+from app.tasks.attempt import Attempt, Runner
 from app.tasks.broker import ARQ_QUEUE, CELERY_LIST, make_arq, make_celery
 from app.tasks.relay import Relay
 from tests.support import World, eventually
@@ -239,3 +242,65 @@ async def test_a_wake_up_call_does_not_fail_without_redis(container: Container) 
         assert task is not None
         await task
     await redis.aclose(close_connection_pool=True)
+
+
+async def test_the_relay_knows_when_the_next_job_is_due(world: World, relay: Relay) -> None:
+    """It says how long it may sleep, so that a job of the future starts in time and an idle ledger is asked seldom."""
+    assert await relay.publish() is None
+    (job_id,) = await send(world, Note())
+    await world.execute("UPDATE jobs SET run_at = now() + interval '20 seconds', priority = -1")
+    wait = await relay.publish()
+    assert wait is not None
+    assert 10 < wait <= 20
+    await world.execute("UPDATE jobs SET run_at = now()")
+    assert await relay.publish() is None
+    assert await world.scalar("SELECT published_at IS NOT NULL FROM jobs WHERE id = :id", id=job_id)
+
+
+async def test_an_idle_relay_asks_little(world: World, container: Container, relay: Relay) -> None:
+    """With nothing to do, a round of each step is one statement each, in no transaction of its own."""
+    await relay.publish()
+    await relay._scheduler.fire()
+    asked: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement.split(maxsplit=1)[0])
+
+    engine = container.database.read._engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        for step in (relay.publish, relay.reap, relay.measure, relay._scheduler.fire):
+            await step()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert asked == ["SELECT"] * 4
+
+
+async def test_lag_retries_and_deaths_are_counted(world: World, relay: Relay) -> None:
+    """The relay's lag is observed at a job's first publication; each retry and each death counts for its name."""
+
+    def value(metric: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(metric, labels) or 0.0
+
+    async def fail(_: Any, attempt: Attempt) -> None:
+        raise ValueError(str(attempt.number))
+
+    (job_id,) = await send(world, Note())
+    before = value("frontdesk_relay_lag_seconds_count", queue="io")
+    await relay.publish()
+    await world.execute("UPDATE jobs SET published_at = NULL")
+    await relay.publish()
+    assert value("frontdesk_relay_lag_seconds_count", queue="io") == before + 1
+    runner = Runner(world.database, {Note: fail}, JobSettings())
+    await world.execute("UPDATE jobs SET max_attempts = 2")
+    for _ in range(2):
+        await runner.run(job_id)
+        await world.execute("UPDATE jobs SET run_at = now()")
+    assert value("frontdesk_jobs_retried_total", name="test.note") >= 1
+    dead = value("frontdesk_jobs_dead_total", name="test.note")
+    assert dead >= 1
+    await world.execute(
+        "UPDATE jobs SET status = 'running', lease_token = gen_random_uuid(), lease_expires_at = now() - interval '1 s'"
+    )
+    await relay.reap()
+    assert value("frontdesk_jobs_dead_total", name="test.note") == dead + 1
