@@ -40,7 +40,7 @@ def spawn(settings: Settings, own_valkey: ValkeyEngine, tmp_path_factory: pytest
     """Starts `python -m app NAME` as an operator would; whatever still runs at the end of the module is killed."""
     started: list[Process] = []
 
-    def start(name: str, **environment: str) -> Process:
+    def start(name: str, *program: str, **environment: str) -> Process:
         folder = tmp_path_factory.mktemp(name)
         port = free_port()
         values = os.environ | QUICK | environment
@@ -50,7 +50,7 @@ def spawn(settings: Settings, own_valkey: ValkeyEngine, tmp_path_factory: pytest
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             f"{name.upper()}_METRICS_PORT": str(port),
         }
-        process = Process(name, port, folder, values)
+        process = Process(name, port, folder, values, program)
         started.append(process)
         return process
 

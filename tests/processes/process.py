@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ def free_port() -> int:
 class Process:
     """`python -m app NAME` in a session of its own; its log is kept in `folder`."""
 
-    def __init__(self, name: str, port: int, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, port: int, folder: Path, environment: Mapping[str, str], program: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self._address = f"http://127.0.0.1:{port}"
         self._log = folder / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app", name],
+                [sys.executable, *(program or ("-m", "app", name))],
                 env=dict(environment),
                 cwd=folder,
                 stdout=log,
@@ -128,6 +130,12 @@ class Workers:
             if name not in self._running or not self._running[name].is_alive:
                 self._running[name] = self.spawn(name)
         return [await self._running[name].ready() for name in names]
+
+    async def stop(self, *names: str) -> None:
+        """Let those of these names end that still run."""
+        for name in names:
+            if name in self._running and self._running[name].is_alive:
+                await self._running[name].stopped(seconds=20)
 
 
 def _state(pid: int) -> str:
