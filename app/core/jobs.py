@@ -179,14 +179,14 @@ async def _insert_unique(
     ids: dict[tuple[str, str], int] = {}
     # In one order for all, so that two transactions never wait for each other's keys.
     while missing := sorted(rows.keys() - ids.keys())[:UNIQUE_BATCH]:
-        added = (
+        insertion = (
             upsert(jobs)
-            .values([rows[one] for one in missing])
             .on_conflict_do_nothing(index_elements=["name", "unique_key"], index_where=text(UNIQUE_WHILE))
             .returning(jobs.c.name, jobs.c.unique_key, jobs.c.id)
         )
-        twins = select(jobs.c.name, jobs.c.unique_key, jobs.c.id).where(pair.in_(missing), jobs.c.status.in_(LIVE))
-        for statement in (added, twins):
-            for name, key, job_id in (await session.execute(statement)).all():
-                ids[name, key] = job_id
+        found = (await session.execute(insertion, [rows[one] for one in missing])).all()
+        if len(found) < len(missing):
+            twins = select(jobs.c.name, jobs.c.unique_key, jobs.c.id).where(pair.in_(missing), jobs.c.status.in_(LIVE))
+            found = (await session.execute(twins)).all()
+        ids |= {(name, key): job_id for name, key, job_id in found}
     return ids
