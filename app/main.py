@@ -35,6 +35,7 @@ from app.routers import (
     photos,
     problems,
     products,
+    service_accounts,
     sessions,
     users,
     webhook_endpoints,
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (
         auth,
         sessions,
+        service_accounts,
         users,
         doctors,
         photos,

@@ -14,6 +14,8 @@ from app.core.errors import Unauthenticated
 from app.core.key_ring import KeyRing
 
 TYPE = "at+jwt"
+SERVICE = "service-"
+"""How the `sub` of a service account begins; its id is below zero (services/principal.py)."""
 LEEWAY = 30
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_LIFETIME = 24 * 3600
@@ -57,7 +59,7 @@ class AccessTokens:
         claims = {
             "iss": self._settings.issuer,
             "aud": self._settings.audience,
-            "sub": str(user_id),
+            "sub": str(user_id) if user_id > 0 else f"{SERVICE}{-user_id}",
             "exp": now + lifetime,
             "iat": now,
             "nbf": now,
@@ -114,7 +116,7 @@ def _read(claims: dict[str, Any]) -> AccessClaims:
     if expires_at - issued_at > MAX_LIFETIME or not all(isinstance(claims[name], str) for name in ("scope", "role")):
         raise Unauthenticated
     return AccessClaims(
-        user_id=_identifier(claims["sub"]),
+        user_id=_subject(claims["sub"]),
         session_id=_identifier(claims["sid"]),
         scope=claims["scope"],
         expires_at=expires_at,
@@ -126,6 +128,12 @@ def _instant(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise Unauthenticated
     return int(value)
+
+
+def _subject(value: object) -> int:
+    if isinstance(value, str) and value.startswith(SERVICE):
+        return -_identifier(value.removeprefix(SERVICE))
+    return _identifier(value)
 
 
 def _identifier(value: object) -> int:

@@ -61,12 +61,33 @@ class InvalidGrantRequest(DomainError):
 
 class UnsupportedGrant(DomainError):
     code = "unsupported_grant_type"
-    message = "grant_type must be password or refresh_token."
+    message = "grant_type must be password, refresh_token or client_credentials."
 
 
 class Forbidden(DomainError):
     code = "forbidden"
     message = "You may not do this."
+
+
+class InsufficientScope(Forbidden):
+    """The token was narrowed, or belongs to a service account, and does not reach this far."""
+
+    message = "The token's scope does not allow this."
+
+
+class InvalidScope(DomainError):
+    """RFC 6749, 5.2."""
+
+    code = "invalid_scope"
+    message = "The scope is unknown."
+
+
+class InvalidClient(DomainError):
+    """RFC 6749, 5.2: a service account that does not exist, has ended, or has shown no living secret."""
+
+    code = "invalid_client"
+    message = "The client id or its secret is not valid."
+    keeps_effects = True
 
 
 class NotFound(DomainError):

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 
 from app.core.database import WriteSession
 from app.core.errors import IdempotencyInFlight, IdempotencyMismatch
+from app.core.sealing import Sealer
 from app.crud.idempotency_keys import KEPT, idempotency_keys
-from app.dependencies.resources import Auth
+from app.dependencies.resources import Auth, container_of
 from app.dependencies.session import Write
 
 STORED_HEADERS = ("content-type", "location", "etag")
@@ -36,8 +37,10 @@ class IdempotentRequest:
     route: str
     key: str
     request_hash: bytes
+    sealer: Sealer
 
     async def store(self, *, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Keep the answer. Its body may show a secret that is shown once, so it is sealed."""
         kept = {name: headers[name] for name in STORED_HEADERS if name in headers}
         await idempotency_keys.store(
             self.session,
@@ -47,7 +50,7 @@ class IdempotentRequest:
             request_hash=self.request_hash,
             status=status,
             headers=kept,
-            body=body,
+            body=self.sealer.seal(_purpose(self.owner, self.route, self.key), body),
         )
 
 
@@ -70,7 +73,7 @@ async def idempotency_key(
         return
     principal = getattr(request.state, "principal", None)
     owner = f"user:{principal.id}" if principal else "anonymous"
-    route = f"{request.method} {request.url.path}"
+    route, sealer = f"{request.method} {request.url.path}", container_of(request).answers
     # Keyed: a body may hold a password, which a plain hash would let whoever reads the table guess at.
     request_hash = auth.opaque_tokens.sign("idempotent-request", await request.body())
     if not await idempotency_keys.try_lock(session, owner=owner, route=route, key=key):
@@ -78,11 +81,19 @@ async def idempotency_key(
     stored = await idempotency_keys.find(session, owner=owner, route=route, key=key, kept=KEPT)
     if stored is None:
         effect = await session.begin_nested()
-        request.state.idempotent = IdempotentRequest(session, effect, owner, route, key, request_hash)
+        request.state.idempotent = IdempotentRequest(session, effect, owner, route, key, request_hash, sealer)
         return
     if stored.request_hash != request_hash:
         raise IdempotencyMismatch
-    raise StoredAnswer(stored.status, stored.headers, stored.body)
+    body: bytes = stored.body
+    # JSON does not begin like this: answers that were stored before they were sealed are told apart.
+    if body.startswith(b"\x01"):
+        body = sealer.open(_purpose(owner, route, key), body)
+    raise StoredAnswer(stored.status, stored.headers, body)
+
+
+def _purpose(owner: str, route: str, key: str) -> str:
+    return f"idempotent-answer {owner} {route} {key}"
 
 
 Idempotent = Depends(idempotency_key)

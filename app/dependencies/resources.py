@@ -22,6 +22,7 @@ from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
+from app.services.service_accounts import ServiceAccountService
 from app.services.sessions import SessionService
 from app.services.signing_keys import SigningKeyService
 from app.services.users import UserService
@@ -59,6 +60,10 @@ async def get_auth(request: Request) -> AuthService:
 
 async def get_sessions(request: Request) -> SessionService:
     return container_of(request).sessions
+
+
+async def get_service_accounts(request: Request) -> ServiceAccountService:
+    return container_of(request).service_accounts
 
 
 async def get_users(request: Request) -> UserService:
@@ -122,6 +127,7 @@ CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 Keys = Annotated[SigningKeyService, Depends(get_keys)]
 Auth = Annotated[AuthService, Depends(get_auth)]
 Sessions = Annotated[SessionService, Depends(get_sessions)]
+ServiceAccounts = Annotated[ServiceAccountService, Depends(get_service_accounts)]
 Users = Annotated[UserService, Depends(get_users)]
 Doctors = Annotated[DoctorService, Depends(get_doctors)]
 Appointments = Annotated[AppointmentService, Depends(get_appointments)]

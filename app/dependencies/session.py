@@ -9,13 +9,16 @@ from fastapi.security import OAuth2PasswordBearer
 from app.core.context import bind_user
 from app.core.database import ReadSession, WriteSession
 from app.core.errors import Unauthenticated
+from app.core.scopes import DESCRIPTIONS
 from app.dependencies.resources import container_of
 from app.services.auth import Device
-from app.services.principal import Principal, require_admin, require_superadmin
+from app.services.principal import Principal, require_admin, require_person, require_superadmin, require_whole
 
 MAX_USER_AGENT = 300
 # Does not refuse by itself: `current_user` does, in the one form that refusals have.
-bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False)
+bearer = OAuth2PasswordBearer(
+    tokenUrl="/api/v1/auth/token", scopes={scope.value: text for scope, text in DESCRIPTIONS.items()}, auto_error=False
+)
 
 
 async def get_read_session(request: Request) -> ReadSession:
@@ -32,8 +35,8 @@ Read = Annotated[ReadSession, Depends(get_read_session)]
 Write = Annotated[WriteSession, Depends(get_write_session, scope="function")]
 
 
-async def current_user(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
-    """The signed-in user; Unauthenticated when there is none."""
+async def authenticated(request: Request, token: str | None) -> Principal:
+    """Whoever it is, with whatever scope; Unauthenticated when it is nobody."""
     if not token:
         raise Unauthenticated
     container = container_of(request)
@@ -43,6 +46,21 @@ async def current_user(request: Request, token: Annotated[str | None, Depends(be
     return principal
 
 
+async def current_person(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
+    """A user, whatever the token was narrowed to."""
+    principal = await authenticated(request, token)
+    require_person(principal)
+    return principal
+
+
+async def current_user(request: Request, token: Annotated[str | None, Depends(bearer)]) -> Principal:
+    """The signed-in user, by a token that was not narrowed; a route that others may use names its scope (access.py)."""
+    principal = await authenticated(request, token)
+    require_whole(principal)
+    return principal
+
+
+CurrentPerson = Annotated[Principal, Depends(current_person)]
 CurrentUser = Annotated[Principal, Depends(current_user)]
 
 

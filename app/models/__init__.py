@@ -13,6 +13,7 @@ from app.models.payment import Payment
 from app.models.product import Product
 from app.models.received_event import ReceivedEvent
 from app.models.schedule import ScheduleState
+from app.models.service_account import ServiceAccount, ServiceAccountSecret
 from app.models.signing_key import SigningKey
 from app.models.temporary_object import TemporaryObject
 from app.models.user import User
@@ -37,6 +38,8 @@ __all__ = [
     "ReceivedEvent",
     "RefreshToken",
     "ScheduleState",
+    "ServiceAccount",
+    "ServiceAccountSecret",
     "SigningKey",
     "TemporaryObject",
     "TimeOff",

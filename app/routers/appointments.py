@@ -6,10 +6,11 @@ from fastapi import Depends, Response
 
 from app.core.enums import AppointmentStatus
 from app.core.listing import PageQuery
+from app.dependencies.access import AppointmentsReader, AppointmentsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import Appointments, CursorsDep
-from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.appointments import APPOINTMENTS, AppointmentCreate, AppointmentMove, AppointmentRead
@@ -21,7 +22,7 @@ router = Router(prefix="/appointments", tags=["clinic"])
 @router.get("", response_model=PageOut[AppointmentRead])
 async def list_appointments(
     query: Annotated[PageQuery, Depends(page_query(APPOINTMENTS))],
-    principal: CurrentUser,
+    principal: AppointmentsReader,
     appointments: Appointments,
     read: Read,
     cursors: CursorsDep,
@@ -33,7 +34,7 @@ async def list_appointments(
 @router.post("", status_code=201, response_model=AppointmentRead)
 async def book(
     data: AppointmentCreate,
-    principal: CurrentUser,
+    principal: AppointmentsWriter,
     _: Annotated[None, Idempotent],
     appointments: Appointments,
     session: Write,
@@ -47,7 +48,7 @@ async def book(
 @router.get("/{appointment_id}", response_model=AppointmentRead)
 async def get_appointment(
     appointment_id: PathId,
-    principal: CurrentUser,
+    principal: AppointmentsReader,
     appointments: Appointments,
     read: Read,
     response: Response,
@@ -61,7 +62,7 @@ async def get_appointment(
 async def move(
     appointment_id: PathId,
     data: AppointmentMove,
-    principal: CurrentUser,
+    principal: AppointmentsWriter,
     appointments: Appointments,
     session: Write,
     response: Response,
@@ -78,7 +79,7 @@ def _ending(status: AppointmentStatus, path: str, summary: str) -> None:
     @router.post(f"/{{appointment_id}}/{path}", response_model=AppointmentRead, name=path, summary=summary)
     async def end(
         appointment_id: PathId,
-        principal: CurrentUser,
+        principal: AppointmentsWriter,
         appointments: Appointments,
         session: Write,
         response: Response,

@@ -6,8 +6,9 @@ from fastapi import Form, Response
 from pydantic import AfterValidator, Field
 
 from app.core.errors import InvalidGrantRequest, UnsupportedGrant
+from app.dependencies.client import ClientCredentialsDep
 from app.dependencies.idempotency import Idempotent
-from app.dependencies.resources import Auth, Users
+from app.dependencies.resources import Auth, ServiceAccounts, Users
 from app.dependencies.session import DeviceDep, Read, Write
 from app.routers.route import Router
 from app.schemas.auth import EmailVerification, Logout, TokenPair
@@ -38,14 +39,17 @@ async def token(
     read: Read,
     session: Write,
     device: DeviceDep,
+    service_accounts: ServiceAccounts,
+    credentials: ClientCredentialsDep,
     grant_type: FormText = None,
     username: UserName = None,
     password: FormText = None,
     refresh_token: FormText = None,
-    scope: FormText = None,  # noqa: ARG001 - part of the form, without effect yet
+    scope: FormText = None,
     otp: FormText = None,  # noqa: ARG001 - part of the form, without effect yet
 ) -> TokenPair:
-    """Sign in (`grant_type=password` with `username` and `password`) or stay so (`refresh_token`). RFC 6749.
+    """Sign in (`grant_type=password` with `username` and `password`), stay so (`refresh_token`), or sign in as a
+    service account (`client_credentials`, with HTTP Basic). RFC 6749. `scope` narrows what the tokens may do.
 
     A refresh token is spent by its use. Used again within 30 s it gives the same successor; later it ends the session.
     """
@@ -53,11 +57,15 @@ async def token(
         case "password":
             if not username or not password:
                 raise InvalidGrantRequest("username and password are needed.")
-            return await auth.sign_in(read, session, email=username, password=password, device=device)
+            return await auth.sign_in(
+                read, session, email=username, password=password, device=device, scope=scope or ""
+            )
         case "refresh_token":
             if not refresh_token:
                 raise InvalidGrantRequest("refresh_token is needed.")
             return await auth.refresh(session, refresh_token=refresh_token)
+        case "client_credentials":
+            return await service_accounts.sign_in(read, session, credentials=credentials, scope=scope or "")
         case None | "":
             raise InvalidGrantRequest("grant_type is needed.")
         case _:

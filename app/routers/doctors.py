@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Response
 
 from app.core.listing import PageQuery
+from app.dependencies.access import DoctorsReader, DoctorsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Doctors
-from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -38,7 +39,7 @@ async def list_doctors(
 @router.post("", status_code=201, response_model=DoctorRead)
 async def create_doctor(
     data: DoctorCreate,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     _: Annotated[None, Idempotent],
     doctors: Doctors,
     session: Write,
@@ -59,7 +60,7 @@ async def get_doctor(
 async def update_doctor(
     doctor_id: PathId,
     data: DoctorUpdate,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     doctors: Doctors,
     session: Write,
     response: Response,
@@ -72,7 +73,7 @@ async def update_doctor(
 
 @router.delete("/{doctor_id}", status_code=204, response_class=Response)
 async def delete_doctor(
-    doctor_id: PathId, principal: AdminUser, doctors: Doctors, session: Write, if_match: IfMatch = None
+    doctor_id: PathId, principal: DoctorsWriter, doctors: Doctors, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only; refused while appointments are to come."""
     await doctors.delete(session, principal=principal, doctor_id=doctor_id, if_match=if_match)
@@ -82,7 +83,7 @@ async def delete_doctor(
 async def set_hours(
     doctor_id: PathId,
     hours: WeeklyHours,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     doctors: Doctors,
     session: Write,
     response: Response,
@@ -101,7 +102,7 @@ async def list_slots(doctor_id: PathId, query: Annotated[SlotsQuery, Query()], d
 
 
 @router.get("/{doctor_id}/time-off", response_model=TimeOffList)
-async def list_time_off(doctor_id: PathId, principal: AdminUser, doctors: Doctors, read: Read) -> Any:
+async def list_time_off(doctor_id: PathId, principal: DoctorsReader, doctors: Doctors, read: Read) -> Any:
     """Admins only: present and coming absences."""
     return {"items": await doctors.time_off(read, principal=principal, doctor_id=doctor_id)}
 
@@ -110,7 +111,7 @@ async def list_time_off(doctor_id: PathId, principal: AdminUser, doctors: Doctor
 async def add_time_off(
     doctor_id: PathId,
     data: TimeOffCreate,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     _: Annotated[None, Idempotent],
     doctors: Doctors,
     session: Write,
@@ -125,7 +126,7 @@ async def add_time_off(
 async def delete_time_off(
     doctor_id: PathId,
     time_off_id: PathId,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     doctors: Doctors,
     session: Write,
     if_match: IfMatch = None,

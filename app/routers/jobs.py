@@ -7,10 +7,11 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.core.etag import none_match
 from app.core.listing import PageQuery
+from app.dependencies.access import JobsReader, JobsWriter, ReportsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Jobs, Reports
-from app.dependencies.session import AdminUser, CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted, paged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -32,7 +33,7 @@ async def list_jobs(
 @router.get("/jobs/{job_id}", response_model=JobRead)
 async def get_job(
     job_id: PathId,
-    principal: CurrentUser,
+    principal: JobsReader,
     jobs: Jobs,
     read: Read,
     response: Response,
@@ -61,7 +62,7 @@ async def get_job(
         307: {"description": "The file is at `Location`, for a while and for anybody who has the address"},
     },
 )
-async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: Read) -> Response:
+async def get_result(job_id: PathId, principal: JobsReader, jobs: Jobs, read: Read) -> Response:
     """The file that the job made, or a redirect to where it is kept; 409 `job_not_finished` until then."""
     file = await jobs.result_file(read, principal=principal, job_id=job_id)
     if file.link is not None:
@@ -72,7 +73,7 @@ async def get_result(job_id: PathId, principal: CurrentUser, jobs: Jobs, read: R
 
 @router.post("/jobs/{job_id}/cancel", response_model=JobRead)
 async def cancel_job(
-    job_id: PathId, _: AdminUser, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
+    job_id: PathId, _: JobsWriter, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
 ) -> Any:
     """Admins only. Ends a job that is queued or running; what runs is stopped, and has no effect any more."""
     job = await jobs.cancel(session, job_id=job_id, if_match=if_match)
@@ -82,7 +83,7 @@ async def cancel_job(
 
 @router.post("/jobs/{job_id}/retry", response_model=JobRead)
 async def retry_job(
-    job_id: PathId, _: AdminUser, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
+    job_id: PathId, _: JobsWriter, jobs: Jobs, session: Write, response: Response, if_match: IfMatch = None
 ) -> Any:
     """Admins only. Queues a job that has failed or was cancelled, with all its attempts before it."""
     job = await jobs.retry(session, job_id=job_id, if_match=if_match)
@@ -99,7 +100,7 @@ async def list_schedules(_: AdminUser, jobs: Jobs, read: Read) -> Any:
 @router.post("/reports", status_code=202, response_model=JobRead)
 async def create_report(
     data: ReportCreate,
-    principal: AdminUser,
+    principal: ReportsWriter,
     _: Annotated[None, Idempotent],
     reports: Reports,
     jobs: Jobs,

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 
 from app.core.listing import PageQuery
+from app.dependencies.access import OrdersReader, OrdersWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Orders, Payments
-from app.dependencies.session import CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -21,7 +22,7 @@ router = Router(prefix="/orders", tags=["shop"])
 @router.get("", response_model=PageOut[OrderRead])
 async def list_orders(
     query: Annotated[PageQuery, Depends(page_query(ORDERS))],
-    principal: CurrentUser,
+    principal: OrdersReader,
     orders: Orders,
     read: Read,
     cursors: CursorsDep,
@@ -33,7 +34,7 @@ async def list_orders(
 @router.post("", status_code=201, response_model=OrderRead)
 async def place_order(
     data: OrderCreate,
-    principal: CurrentUser,
+    principal: OrdersWriter,
     _: Annotated[None, Idempotent],
     orders: Orders,
     session: Write,
@@ -47,7 +48,7 @@ async def place_order(
 @router.get("/{order_id}", response_model=OrderRead)
 async def get_order(
     order_id: PathId,
-    principal: CurrentUser,
+    principal: OrdersReader,
     orders: Orders,
     read: Read,
     response: Response,
@@ -59,7 +60,7 @@ async def get_order(
 @router.post("/{order_id}/cancel", response_model=OrderRead)
 async def cancel_order(
     order_id: PathId,
-    principal: CurrentUser,
+    principal: OrdersWriter,
     orders: Orders,
     session: Write,
     response: Response,
@@ -71,7 +72,7 @@ async def cancel_order(
 
 
 @router.post("/{order_id}/pay", response_model=PaymentRead)
-async def pay_order(order_id: PathId, principal: CurrentUser, payments: Payments) -> Any:
+async def pay_order(order_id: PathId, principal: OrdersWriter, payments: Payments) -> Any:
     """Your own. The order's one open payment: made now, or the one that is open already, so repeat it as you like.
 
     The order becomes `paid` when the payment provider says so. `409 invalid_transition` when it waits for no payment.

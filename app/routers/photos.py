@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from app.core.enums import PhotoSize
+from app.dependencies.access import DoctorsWriter
 from app.dependencies.resources import Jobs, Photos
-from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted
 from app.routers.route import Router
 from app.routers.uploads import FILE_FORM, stored_once
@@ -22,7 +23,7 @@ _FOR_GOOD, _FOR_NOW = "public, max-age=31536000, immutable", "public, max-age=60
 @router.put("/{doctor_id}/photo", status_code=202, response_model=JobRead, openapi_extra=FILE_FORM)
 async def put_photo(
     doctor_id: PathId,
-    principal: AdminUser,
+    principal: DoctorsWriter,
     request: Request,
     photos: Photos,
     jobs: Jobs,
@@ -45,7 +46,7 @@ async def put_photo(
 
 @router.delete("/{doctor_id}/photo", status_code=204, response_class=Response)
 async def delete_photo(
-    doctor_id: PathId, principal: AdminUser, photos: Photos, session: Write, if_match: IfMatch = None
+    doctor_id: PathId, principal: DoctorsWriter, photos: Photos, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only. One that is still being drawn will not be shown either."""
     await photos.remove(session, principal=principal, doctor_id=doctor_id, if_match=if_match)

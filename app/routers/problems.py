@@ -23,6 +23,8 @@ STATUSES: Mapping[type[errors.DomainError], int] = {
     errors.InvalidGrant: 400,
     errors.InvalidGrantRequest: 400,
     errors.UnsupportedGrant: 400,
+    errors.InvalidScope: 400,
+    errors.InvalidClient: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Invalid: 422,
@@ -94,6 +96,10 @@ def answer(request: Request, error: errors.DomainError) -> Response:
     headers = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.InvalidClient):
+        headers["WWW-Authenticate"] = 'Basic realm="frontdesk", charset="UTF-8"'
+    if isinstance(error, errors.InsufficientScope):
+        headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
     if isinstance(error, errors.BodyTooLarge | errors.RequestTimeout):
         # The rest of the body is not wanted: without this the server would read it to its end.
         headers["Connection"] = "close"

@@ -6,10 +6,11 @@ from fastapi import Depends, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.core.listing import PageQuery
+from app.dependencies.access import ProductsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import Catalogue, CursorsDep, Jobs, Products
-from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -37,7 +38,7 @@ async def list_products(
 @router.post("", status_code=201, response_model=ProductRead)
 async def create_product(
     data: ProductCreate,
-    principal: AdminUser,
+    principal: ProductsWriter,
     _: Annotated[None, Idempotent],
     products: Products,
     session: Write,
@@ -49,7 +50,7 @@ async def create_product(
 
 @router.post("/sync", status_code=202, response_model=JobRead)
 async def sync_products(
-    principal: AdminUser,
+    principal: ProductsWriter,
     _: Annotated[None, Idempotent],
     catalogue: Catalogue,
     jobs: Jobs,
@@ -72,7 +73,7 @@ async def get_product(
 async def update_product(
     product_id: PathId,
     data: ProductUpdate,
-    principal: AdminUser,
+    principal: ProductsWriter,
     products: Products,
     session: Write,
     response: Response,
@@ -85,7 +86,7 @@ async def update_product(
 
 @router.delete("/{product_id:product}", status_code=204, response_class=Response)
 async def delete_product(
-    product_id: PathId, principal: AdminUser, products: Products, session: Write, if_match: IfMatch = None
+    product_id: PathId, principal: ProductsWriter, products: Products, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only. The product is out of sight; orders of it stay, and its SKU is free again."""
     await products.delete(session, principal=principal, product_id=product_id, if_match=if_match)

@@ -6,10 +6,11 @@ from fastapi import Depends, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.core.listing import PageQuery
+from app.dependencies.access import UsersReader, UsersWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Users
-from app.dependencies.session import AdminUser, CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import CurrentPerson, CurrentUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -27,7 +28,7 @@ router = Router(prefix="/users", tags=["identity"])
 
 
 @router.get("/me", response_model=UserRead)
-async def me(principal: CurrentUser, response: Response, if_none_match: IfNoneMatch = None) -> Any:
+async def me(principal: CurrentPerson, response: Response, if_none_match: IfNoneMatch = None) -> Any:
     return conditional(response, principal, if_none_match)
 
 
@@ -54,7 +55,7 @@ async def change_password(
 @router.get("", response_model=PageOut[UserRead])
 async def list_users(
     query: Annotated[PageQuery, Depends(page_query(USERS))],
-    principal: AdminUser,
+    principal: UsersReader,
     users: Users,
     read: Read,
     cursors: CursorsDep,
@@ -66,7 +67,7 @@ async def list_users(
 @router.post("", status_code=201, response_model=UserRead)
 async def create_user(
     data: UserCreate,
-    principal: AdminUser,
+    principal: UsersWriter,
     _: Annotated[None, Idempotent],
     users: Users,
     session: Write,
@@ -79,7 +80,7 @@ async def create_user(
 @router.get("/{user_id:someone}", response_model=UserRead)
 async def get_user(
     user_id: PathId,
-    principal: AdminUser,
+    principal: UsersReader,
     users: Users,
     read: Read,
     response: Response,
@@ -93,7 +94,7 @@ async def get_user(
 async def update_user(
     user_id: PathId,
     data: UserUpdate,
-    principal: AdminUser,
+    principal: UsersWriter,
     users: Users,
     session: Write,
     response: Response,
@@ -106,7 +107,7 @@ async def update_user(
 
 @router.delete("/{user_id:someone}", status_code=204, response_class=Response)
 async def delete_user(
-    user_id: PathId, principal: AdminUser, users: Users, session: Write, if_match: IfMatch = None
+    user_id: PathId, principal: UsersWriter, users: Users, session: Write, if_match: IfMatch = None
 ) -> None:
     """Admins only. The account is out of sight and its sessions end; its appointments stay."""
     await users.delete(session, principal=principal, user_id=user_id, if_match=if_match)

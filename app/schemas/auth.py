@@ -13,8 +13,10 @@ class TokenPair(Out):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind of token
     expires_in: int = Field(description="seconds")
-    refresh_token: str
-    scope: str
+    refresh_token: str | None = Field(
+        default=None, description="not for service accounts", exclude_if=lambda value: value is None
+    )
+    scope: str = Field(description="empty: whatever the role allows")
 
 
 class Logout(In):
@@ -53,5 +55,12 @@ class RefreshGrant(In):
     refresh_token: str = Field(min_length=1, max_length=4096)
 
 
+class ClientCredentialsGrant(In):
+    """Sign in as a service account, with client id and secret by HTTP Basic."""
+
+    grant_type: Literal["client_credentials"]
+    scope: str = Field(default="", max_length=4096)
+
+
 # What the token form may be: the route reads it field by field, because its refusals are RFC 6749's.
-TOKEN_FORMS = (PasswordGrant, RefreshGrant)
+TOKEN_FORMS = (PasswordGrant, RefreshGrant, ClientCredentialsGrant)

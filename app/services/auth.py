@@ -1,6 +1,6 @@
 """Signing in, staying signed in, signing out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from app.config import AuthSettings
@@ -13,7 +13,9 @@ from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
 from app.core.opaque_tokens import OpaqueTokens
 from app.core.rate_limit import FailureLimit
+from app.core.scopes import join, known, parse
 from app.crud.auth_sessions import auth_sessions
+from app.crud.service_accounts import service_accounts
 from app.crud.users import users
 from app.models import AuthSession
 from app.schemas.auth import TokenPair, address
@@ -45,16 +47,37 @@ class AuthService:
     async def authenticate(self, read: ReadSession, *, token: str) -> Principal:
         """The signed-in user behind an access token; Unauthenticated when token, session or user is no longer good."""
         claims = await self._verified(token)
-        known = self.principals.get(claims.user_id, claims.session_id, claims.scope)
-        if known is not None:
-            return known
+        remembered = self.principals.get(claims.user_id, claims.session_id, claims.scope)
+        if remembered is not None:
+            return remembered
         ticket = self.principals.ticket()
+        principal = await (self._user(read, claims) if claims.user_id > 0 else self._service(read, claims))
+        self.principals.keep(principal, claims.scope, ticket=ticket)
+        return principal
+
+    async def _user(self, read: ReadSession, claims: AccessClaims) -> Principal:
         row = await auth_sessions.principal(read, session_id=claims.session_id, user_id=claims.user_id)
         if row is None:
             raise Unauthenticated
         principal = Principal(claims.session_id, *row)
-        self.principals.keep(principal, claims.scope, ticket=ticket)
-        return principal
+        return replace(principal, scopes=known(claims.scope)) if claims.scope else principal
+
+    async def _service(self, read: ReadSession, claims: AccessClaims) -> Principal:
+        row = await service_accounts.principal(read, account_id=-claims.user_id, secret_id=claims.session_id)
+        if row is None:
+            raise Unauthenticated
+        return Principal(
+            claims.session_id,
+            claims.user_id,
+            email="",
+            full_name=row.name,
+            role=Role.ADMIN,
+            is_active=True,
+            email_verified=True,
+            created_at=row.created_at,
+            version=row.version,
+            scopes=known(claims.scope) & known(" ".join(row.scopes)),
+        )
 
     async def _verified(self, token: str) -> AccessClaims:
         try:
@@ -66,10 +89,11 @@ class AuthService:
         return self.access_tokens.verify(token)
 
     async def sign_in(
-        self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device
+        self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device, scope: str = ""
     ) -> TokenPair:
         """A new session. InvalidGrant for an unknown user, a wrong password or an account that is off, all at one cost;
-        RateLimited after repeated failures."""
+        RateLimited after repeated failures. `scope` narrows what its tokens may do."""
+        narrowed = join(parse(scope))
         email = address(email)
         await self.failures.check(email, device.address)
         user = await users.by_email(read, email)
@@ -84,7 +108,7 @@ class AuthService:
             await enqueue(session, SendVerificationMail(user_id=user.id))
             raise EmailNotVerified
         sign_in = await auth_sessions.add(
-            session, AuthSession(user_id=user.id, user_agent=device.user_agent, address=device.address)
+            session, AuthSession(user_id=user.id, scope=narrowed, user_agent=device.user_agent, address=device.address)
         )
         await audit(
             session,
@@ -99,7 +123,7 @@ class AuthService:
             user_id=user.id,
             role=user.role,
             session_id=sign_in.id,
-            scope="",
+            scope=narrowed,
             refresh_token=self.opaque_tokens.new(),
             began_at=sign_in.created_at,
         )

@@ -53,6 +53,7 @@ from app.services.principal_cache import PrincipalCache
 from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.revenue import RevenueService
+from app.services.service_accounts import ServiceAccountService
 from app.services.sessions import SessionService
 from app.services.signing_keys import SigningKeyService
 from app.services.users import UserService
@@ -79,6 +80,8 @@ class Container:
     keys: SigningKeyService
     auth: AuthService
     sessions: SessionService
+    service_accounts: ServiceAccountService
+    answers: Sealer
     users: UserService
     doctors: DoctorService
     appointments: AppointmentService
@@ -214,6 +217,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         keys=keys,
         auth=make_auth(settings, pool, hasher=hasher, keys=keys, notices=notices, opaque_tokens=opaque_tokens),
         sessions=SessionService(settings.auth),
+        service_accounts=ServiceAccountService(opaque_tokens, AccessTokens(settings.auth, keys.ring), keys),
+        answers=sealer,
         users=UserService(hasher),
         doctors=DoctorService(zone),
         appointments=AppointmentService(zone),
