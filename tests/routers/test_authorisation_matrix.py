@@ -125,8 +125,12 @@ async def _appointment(client: httpx.AsyncClient, world: World, owner: Person) -
 
 
 async def _job(client: httpx.AsyncClient, world: World, owner: Person) -> int:
-    insert = "INSERT INTO jobs (name, queue, payload, max_attempts, created_by) VALUES ('x', 'io', '{}', 1, :id)"
-    await world.execute(insert, id=owner.id)
+    # It has ended, and so do its events.
+    await world.execute(
+        "INSERT INTO jobs (name, queue, payload, max_attempts, status, finished_at, created_by)"
+        " VALUES ('x', 'io', '{}', 1, 'failed', now(), :id)",
+        id=owner.id,
+    )
     return int(await world.scalar("SELECT max(id) FROM jobs"))
 
 
