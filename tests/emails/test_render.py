@@ -86,8 +86,10 @@ def test_each_part_says_all_it_was_given(template: str) -> None:
     assert "\n" not in mail.subject
     assert mail.html.lstrip().startswith("<!DOCTYPE html>")
     for name in VARIABLES[template] - {"link"}:
-        assert str(context[name]) in mail.text
-        assert str(context[name]) in mail.html
+        # A body is the one value of several lines, and each becomes a paragraph.
+        for line in str(context[name]).split("\n"):
+            assert line in (mail.subject if name == "subject" else mail.text)
+            assert line in mail.html
     assert "{{" not in mail.text + mail.html
     assert "\n\n\n" not in mail.text
 
@@ -137,7 +139,11 @@ def test_values_are_words_not_markup(template: str) -> None:
 def test_a_value_cannot_add_lines(template: str) -> None:
     """Line breaks of every kind in a value become spaces, so that the subject stays a header and the text its own."""
     plain = render(template, dict.fromkeys(CONTEXT, "Ann  Bcc: eve@example.com"))
-    evil = render(template, dict.fromkeys(CONTEXT, "Ann\r\nBcc: eve@example.com\x00\x0b\x85\u2028"))
+    evil = render(
+        template,
+        # An admin's body has lines of its own; nobody else's words do.
+        dict.fromkeys(CONTEXT, "Ann\r\nBcc: eve@example.com\x00\x0b\x85\u2028") | {"body": "Ann  Bcc: eve@example.com"},
+    )
     assert evil.text.count("\n") == plain.text.count("\n")
     assert not re.search(r"[\r\n\x00-\x1f\x85\u2028]", evil.subject)
     assert "Ann Bcc: eve@example.com" in evil.subject
