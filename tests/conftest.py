@@ -8,11 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from alembic import command
 from app.config import Environment, Settings, get_settings
-from app.core.database import Base
 from app.main import create_app
 from app.services.container import Container, build
 from app.services.readiness import alembic_config
@@ -80,15 +78,7 @@ async def session_container(settings: Settings) -> AsyncIterator[Container]:
 async def container(session_container: Container) -> AsyncIterator[Container]:
     """The service's parts; whatever the test wrote is gone after it."""
     yield session_container
-    # The signing keys belong to the installation: processes and `world` go on to sign with them.
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "signing_keys")
-    async with session_container.database.engine.begin() as connection:
-        # The audit record refuses to be emptied; what the tests are allowed to is to turn triggers off, as superuser.
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-    await session_container.redis.flushdb()
-    for file in session_container.settings.mail.directory.glob("*.eml"):
-        file.unlink()
+    await World(session_container).empty()
 
 
 @pytest.fixture

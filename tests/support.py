@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from sqlalchemy import insert, select, text
 
+from app.core.database import Base
 from app.core.enums import Role
 from app.core.jobs import JobMessage
 from app.models import AuthSession, Doctor, Job, Product, User
@@ -91,6 +92,18 @@ class World:
     async def execute(self, sql: str, **parameters: Any) -> None:
         async with self.database.engine.begin() as connection:
             await connection.execute(text(sql), parameters)
+
+    async def empty(self) -> None:
+        """Take everything out that tests have written."""
+        # The signing keys belong to the installation: processes and `world` go on to sign with them.
+        tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "signing_keys")
+        async with self.database.engine.begin() as connection:
+            # The audit record refuses to be emptied; what the tests may is to turn triggers off, as superuser.
+            await connection.execute(text("SET LOCAL session_replication_role = replica"))
+            await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        await self.container.redis.flushdb()
+        for file in self.container.settings.mail.directory.glob("*.eml"):
+            file.unlink()
 
     async def enqueued(self, kind: type[JobMessage]) -> list[Any]:
         """The messages of this kind in the ledger, oldest first."""
