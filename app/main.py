@@ -18,8 +18,10 @@ from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
 from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
+from app.core.request_limit import RequestLimitMiddleware
 from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
+from app.dependencies.callers import caller, request_limits
 from app.routers import (
     appointments,
     audit_events,
@@ -35,6 +37,7 @@ from app.routers import (
     photos,
     problems,
     products,
+    second_factor,
     service_accounts,
     sessions,
     users,
@@ -122,6 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         orders,
         webhooks,
         webhook_endpoints,
+        second_factor,
     ):
         app.include_router(module.router, prefix=BASE_PATH)
     app.include_router(well_known.router)
@@ -136,6 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # The last one added is the outermost.
+    app.add_middleware(RequestLimitMiddleware, limits=request_limits, caller=caller, refuse=problems.answer)
     if settings.api.cors_origins:
         app.add_middleware(
             Cors,
@@ -148,8 +153,20 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
                 "If-Match",
                 "If-None-Match",
                 "X-Request-ID",
+                "X-Session-Cookie",
             ],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+            allow_credentials=settings.auth.cookie_mode,
+            expose_headers=[
+                "ETag",
+                "Location",
+                "Retry-After",
+                "X-Request-ID",
+                "Idempotency-Replayed",
+                "RateLimit-Policy",
+                "RateLimit-Limit",
+                "RateLimit-Remaining",
+                "RateLimit-Reset",
+            ],
         )
     if "*" not in settings.api.allowed_hosts:
         app.add_middleware(TrustedHosts, allowed_hosts=settings.api.allowed_hosts)

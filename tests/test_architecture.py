@@ -51,6 +51,7 @@ ONLY_IN: Mapping[str, str] = {
     "passlib": "core",
     "jwt": "core",
     "cryptography": "core",
+    "pyotp": "services",
     "aiosmtplib": "integrations",
     "httpx": "integrations sandbox",
     "httpcore": "integrations",

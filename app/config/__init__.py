@@ -4,6 +4,7 @@ from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.events import EventsSettings
 from app.config.identity import KEY_SET_SECONDS, AuthSettings, FirstSettings, HashingSettings
+from app.config.limits import LimitSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import (
@@ -39,6 +40,7 @@ __all__ = [
     "InsurerSettings",
     "JobSettings",
     "LaboratorySettings",
+    "LimitSettings",
     "LogSettings",
     "MailSettings",
     "MarketplaceSettings",

@@ -30,9 +30,14 @@ class AuthSettings(Concern):
     refresh_token_days: int = Field(default=30, ge=1)
     session_days: int = Field(default=90, ge=1, description="whatever is refreshed, a session ends after this")
     refresh_grace_seconds: int = Field(default=30, ge=0)
+    cookie_mode: bool = Field(default=False, description="browsers may keep the refresh token in a cookie")
     verification_hours: int = Field(default=48, ge=1)
+    reset_minutes: int = Field(default=60, ge=1)
+    email_change_hours: int = Field(default=24, ge=1)
     max_failures: int = Field(default=10, ge=1, description="failed sign-ins per account and address in the window")
     failure_window: int = Field(default=300, ge=1, description="seconds")
+    max_address_failures: int = Field(default=1000, ge=1, description="failed sign-ins per address in the window")
+    attack_failures: int = Field(default=50, ge=1, description="of one account, from which on each address has three")
 
     def faults(self) -> Iterator[str]:
         if self.key_publish_ahead_seconds < max(2 * self.key_reload_seconds, KEY_SET_SECONDS):

@@ -7,7 +7,7 @@ beats `.env`, `.env` beats the secrets folder (`SECRETS_DIR`, one file a setting
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -22,6 +22,7 @@ from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.events import EventsSettings
 from app.config.identity import AuthSettings, FirstSettings, HashingSettings
+from app.config.limits import LimitSettings
 from app.config.notifications import NotificationSettings
 from app.config.outer import ClinicSettings, MailSettings, StorageSettings
 from app.config.partners import (
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
     hashing: HashingSettings = HashingSettings()
     clinic: ClinicSettings = ClinicSettings()
     mail: MailSettings = MailSettings()
@@ -121,6 +123,17 @@ class Settings(BaseSettings):
         return not self.production if self.api.docs is None else self.api.docs
 
     @property
+    def request_limits(self) -> dict[Literal["read", "write", "auth"], int]:
+        """Requests a minute by class; a hundredfold outside production, where one address may be a whole benchmark."""
+        scale = 1 if self.production else 100
+        given = self.limits
+        return {
+            "read": 6000 * scale if given.read is None else given.read,
+            "write": 3000 * scale if given.write is None else given.write,
+            "auth": 1200 * scale if given.auth is None else given.auth,
+        }
+
+    @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
@@ -128,6 +141,8 @@ class Settings(BaseSettings):
         """Everything that makes these settings unfit to start on, one line each; empty when fit."""
         concerns = [value for _, value in self if isinstance(value, Concern)]
         found = [line for concern in concerns for line in concern.faults()]
+        if self.auth.cookie_mode and "*" in self.api.cors_origins:
+            found.append("API_CORS_ORIGINS: '*' is not allowed with AUTH_COOKIE_MODE; name the origins")
         if not self.production:
             return found
         if self.debug:

@@ -98,6 +98,8 @@ class TokenPurpose(StrEnum):
     """What a link in a mail lets its holder do."""
 
     VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - a purpose
+    CHANGE_EMAIL = "change_email"
 
 
 class ActorType(StrEnum):

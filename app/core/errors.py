@@ -40,6 +40,13 @@ class SignInRefused(InvalidGrant):
     keeps_effects = True
 
 
+class MfaRequired(InvalidGrant):
+    """The password was right; the second factor is missing."""
+
+    code = "mfa_required"
+    message = "This account needs a code of its authenticator, or a recovery code, as otp."
+
+
 class RefreshTokenReused(InvalidGrant):
     """A spent refresh token came back after the grace: its session is ended, and stays ended."""
 
@@ -88,6 +95,11 @@ class InvalidClient(DomainError):
     code = "invalid_client"
     message = "The client id or its secret is not valid."
     keeps_effects = True
+
+
+class CsrfRefused(Forbidden):
+    code = "csrf_refused"
+    message = "The page that sent this may not use the session's cookie."
 
 
 class NotFound(DomainError):
@@ -159,6 +171,16 @@ class IdempotencyInFlight(Conflict):
 class JobNotFinished(Conflict):
     code = "job_not_finished"
     message = "The job has not finished yet."
+
+
+class MfaEnabled(Conflict):
+    code = "mfa_enabled"
+    message = "A second factor is set up already; remove it first."
+
+
+class MfaNotPending(Conflict):
+    code = "mfa_not_pending"
+    message = "There is no second factor to confirm, or it has been confirmed."
 
 
 class PreconditionFailed(DomainError):

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from passlib.hash import bcrypt_sha256
+from passlib.hash import bcrypt, bcrypt_sha256
 
 from app.config import HashingSettings
 from app.core.errors import Unavailable
 from app.core.metrics import HASHING_WAITING
 
 T = TypeVar("T")
+BCRYPT_BYTES = 72
 
 
 def _lower_priority(niceness: int) -> None:
@@ -32,13 +33,15 @@ def _cores() -> int:
 
 
 class PasswordHasher:
-    """Hashes and verifies with bcrypt over SHA-256, so that no password is truncated at 72 bytes.
+    """Hashes and verifies with bcrypt over SHA-256, so that no password is truncated at 72 bytes; verifies plain bcrypt
+    as well, which other systems have left.
 
     At most `max_waiting` calls wait, each for at most `wait` seconds; past that the work is dropped with Unavailable.
     """
 
     def __init__(self, settings: HashingSettings, *, processes: int = 1) -> None:
         self._scheme = bcrypt_sha256.using(rounds=settings.rounds)
+        self._rounds = settings.rounds
         # Two on one core take turns: neither hash is done sooner, and whoever reads waits for both.
         threads = settings.threads or max(1, _cores() // processes)
         self._pool = ThreadPoolExecutor(threads, "hashing", initializer=_lower_priority, initargs=(settings.niceness,))
@@ -46,8 +49,6 @@ class PasswordHasher:
         self._max_waiting = settings.max_waiting
         self._wait = settings.wait
         self._waiting = 0
-        # An unknown user costs the same as a wrong password: there is always a hash to verify. Nothing hashes to it.
-        self._decoy = f"$bcrypt-sha256$v=2,t=2b,r={settings.rounds}$a9GVbhDClAigiPnidaRW0O${'.' * 31}"
 
     @property
     def waiting(self) -> int:
@@ -61,11 +62,24 @@ class PasswordHasher:
         """Whether the password fits; takes as long for `None` (no such user) as for a wrong one."""
         return await self._run(lambda: self._verify(password, hashed))
 
+    def is_outdated(self, hashed: str) -> bool:
+        """Whether this usable hash is of another form, or cheaper, than `hash` makes them."""
+        rounds = _rounds(hashed)
+        return rounds is not None and (rounds < self._rounds or not self._scheme.identify(hashed))
+
     def _verify(self, password: str, hashed: str | None) -> bool:
+        secret = _normal(password)
         # "!" and the like mark an account that no password fits.
-        usable = hashed if hashed is not None and self._scheme.identify(hashed) else None
-        fits = bool(self._scheme.verify(_normal(password), usable or self._decoy))
-        return fits and usable is not None
+        rounds = _rounds(hashed) if hashed is not None else None
+        if hashed is None or rounds is None:
+            # An unknown user costs the same as a wrong password: there is always a hash to verify.
+            _fits(secret, _decoy(self._rounds))
+            return False
+        fits = _fits(secret, hashed)
+        # A hash of a lower cost, or a refusal would come sooner than for an unknown user: 2^r + 2^r + … = 2^rounds.
+        for spare in range(rounds, self._rounds):
+            _fits(secret, _decoy(spare))
+        return fits
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._max_waiting:
@@ -87,6 +101,30 @@ class PasswordHasher:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _rounds(hashed: str) -> int | None:
+    """The cost of a hash that a password may fit; None for anything else."""
+    scheme = next((one for one in (bcrypt_sha256, bcrypt) if one.identify(hashed)), None)
+    try:
+        return int(scheme.from_string(hashed).rounds) if scheme else None
+    except ValueError:
+        return None
+
+
+def _fits(secret: bytes, hashed: str) -> bool:
+    if bcrypt_sha256.identify(hashed):
+        return bool(bcrypt_sha256.verify(secret, hashed))
+    if b"\0" in secret:
+        # Plain bcrypt ends at a zero byte: no such password was ever stored by it.
+        _fits(secret, _decoy(_rounds(hashed) or 4))
+        return False
+    return bool(bcrypt.verify(secret[:BCRYPT_BYTES], hashed))
+
+
+def _decoy(rounds: int) -> str:
+    """A hash that nothing hashes to."""
+    return f"$bcrypt-sha256$v=2,t=2b,r={rounds}$a9GVbhDClAigiPnidaRW0O${'.' * 31}"
 
 
 def _normal(password: str) -> bytes:

@@ -94,6 +94,11 @@ class AuthSessionCRUD(CRUDBase[AuthSession]):
         )
         return (await session.execute(statement)).first()
 
+    async def is_fresh(self, read: ReadSession, *, session_id: int, seconds: int) -> bool:
+        """Whether the sign-in was less than so long ago."""
+        begun = AuthSession.created_at > func.now() - timedelta(seconds=seconds)
+        return bool(await read.scalar(select(begun).where(AuthSession.id == session_id)))
+
     def of_user(self, user_id: int, *, refresh_token_days: int, session_days: int) -> Where:
         """The user's sessions that may still be refreshed."""
         columns = self.columns

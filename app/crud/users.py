@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import AnyRow, ReadSession, WriteSession, hear_own_change
@@ -30,6 +30,11 @@ class UserCRUD(CRUDBase[User]):
         statement = select(User.id).where(User.role == Role.SUPERADMIN, User.is_active, *self.live())
         locked = statement.order_by(User.id).with_for_update(key_share=True)
         return set((await session.execute(locked)).scalars())
+
+    async def replace_hash(self, session: WriteSession, user_id: int, *, old: str, new: str) -> None:
+        """Keep the same password under another hash, unless it was changed meanwhile."""
+        statement = update(User).where(User.id == user_id, User.password_hash == old)
+        await session.execute(statement.values(password_hash=new))
 
     async def add_if_free(self, session: WriteSession, **values: Any) -> User | None:
         """The new account, or None when its e-mail is taken; two rivals for one address never both win."""

@@ -15,13 +15,16 @@ from app.services.auth import AuthService
 from app.services.catalogue import CatalogueService
 from app.services.container import Container
 from app.services.doctors import DoctorService
+from app.services.email_changes import EmailChangeService
 from app.services.jobs import JobService
 from app.services.notifications import NotificationService
 from app.services.orders import OrderService
+from app.services.passwords import PasswordService
 from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.products import ProductService
 from app.services.reports import ReportService
+from app.services.second_factor import SecondFactorService
 from app.services.service_accounts import ServiceAccountService
 from app.services.sessions import SessionService
 from app.services.signing_keys import SigningKeyService
@@ -122,6 +125,18 @@ async def get_catalogue(request: Request) -> CatalogueService:
     return container_of(request).catalogue
 
 
+async def get_passwords(request: Request) -> PasswordService:
+    return container_of(request).passwords
+
+
+async def get_email_changes(request: Request) -> EmailChangeService:
+    return container_of(request).email_changes
+
+
+async def get_second_factor(request: Request) -> SecondFactorService:
+    return container_of(request).second_factor
+
+
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 CursorsDep = Annotated[Cursors, Depends(get_cursors)]
 Keys = Annotated[SigningKeyService, Depends(get_keys)]
@@ -137,6 +152,9 @@ WebhookEndpoints = Annotated[WebhookEndpointService, Depends(get_webhook_endpoin
 Reports = Annotated[ReportService, Depends(get_reports)]
 Notifications = Annotated[NotificationService, Depends(get_notifications)]
 Photos = Annotated[PhotoService, Depends(get_photos)]
+Passwords = Annotated[PasswordService, Depends(get_passwords)]
+EmailChanges = Annotated[EmailChangeService, Depends(get_email_changes)]
+SecondFactor = Annotated[SecondFactorService, Depends(get_second_factor)]
 AuditEvents = Annotated[AuditEventService, Depends(get_audit_events)]
 Products = Annotated[ProductService, Depends(get_products)]
 Orders = Annotated[OrderService, Depends(get_orders)]

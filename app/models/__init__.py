@@ -13,6 +13,7 @@ from app.models.payment import Payment
 from app.models.product import Product
 from app.models.received_event import ReceivedEvent
 from app.models.schedule import ScheduleState
+from app.models.second_factor import RecoveryCode, TotpCredential
 from app.models.service_account import ServiceAccount, ServiceAccountSecret
 from app.models.signing_key import SigningKey
 from app.models.temporary_object import TemporaryObject
@@ -36,6 +37,7 @@ __all__ = [
     "Payment",
     "Product",
     "ReceivedEvent",
+    "RecoveryCode",
     "RefreshToken",
     "ScheduleState",
     "ServiceAccount",
@@ -43,6 +45,7 @@ __all__ = [
     "SigningKey",
     "TemporaryObject",
     "TimeOff",
+    "TotpCredential",
     "User",
     "WebhookDelivery",
     "WebhookEndpoint",

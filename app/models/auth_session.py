@@ -36,7 +36,7 @@ class RefreshToken(WithId, Created, Base):
 
 
 class OneTimeToken(WithId, Created, Base):
-    """A token that was mailed; only the hash is kept, and it is used once."""
+    """A token that was mailed; only the hash is kept, and it is used once. `email` is the address to change to."""
 
     __tablename__ = "one_time_tokens"
     __table_args__ = (CheckConstraint(one_of("purpose", TokenPurpose), name="purpose"),)
@@ -44,5 +44,6 @@ class OneTimeToken(WithId, Created, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     purpose: Mapped[TokenPurpose] = mapped_column(enum_column(TokenPurpose))
     token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    email: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

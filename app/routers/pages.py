@@ -1,4 +1,4 @@
-"""The pages a person may open: a greeting, the target of the link in the verification mail, and the documentation."""
+"""The pages a person may open: a greeting, the targets of the links in mails, and the documentation."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -14,6 +14,8 @@ router = APIRouter(include_in_schema=False)
 _PAGES = Path(__file__).parent / "html"
 _LANDING = (_PAGES / "landing.html").read_text(encoding="utf-8")
 _VERIFY = (_PAGES / "verify_email.html").read_text(encoding="utf-8")
+_RESET = (_PAGES / "reset_password.html").read_text(encoding="utf-8")
+_CONFIRM = (_PAGES / "confirm_email.html").read_text(encoding="utf-8")
 _DOCS = (_PAGES / "docs.html").read_text(encoding="utf-8")
 _SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
@@ -47,6 +49,16 @@ async def landing(settings: SettingsDep) -> HTMLResponse:
 async def verify_email() -> HTMLResponse:
     """Reads the token from the fragment, which no server and no log ever sees, and posts it when the person clicks."""
     return _page(_VERIFY)
+
+
+@router.get("/reset-password")
+async def reset_password() -> HTMLResponse:
+    return _page(_RESET)
+
+
+@router.get("/confirm-email")
+async def confirm_email() -> HTMLResponse:
+    return _page(_CONFIRM)
 
 
 @router.get("/docs")

@@ -58,7 +58,7 @@ _TITLES = {
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _MAX_ERRORS = 50
 # RFC 6749, 5.2: what its clients read beside the problem.
-_OAUTH_ERRORS = {"validation_error": "invalid_request"}
+_OAUTH_ERRORS = {"validation_error": "invalid_request", "mfa_required": "invalid_grant"}
 
 
 def status_of(error: errors.DomainError) -> int:

@@ -9,12 +9,21 @@ from app.core.listing import PageQuery
 from app.dependencies.access import UsersReader, UsersWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
-from app.dependencies.resources import CursorsDep, Users
+from app.dependencies.resources import CursorsDep, EmailChanges, Passwords, Users
 from app.dependencies.session import CurrentPerson, CurrentUser, IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
-from app.schemas.users import USERS, PasswordChange, ProfileUpdate, UserCreate, UserRead, UserUpdate
+from app.schemas.users import (
+    USERS,
+    EmailChange,
+    PasswordChange,
+    ProfileUpdate,
+    Registered,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+)
 
 
 class SomeoneConvertor(StringConvertor):
@@ -46,10 +55,19 @@ async def update_me(
 
 @router.post("/me/password", status_code=204, response_class=Response)
 async def change_password(
-    data: PasswordChange, principal: CurrentUser, users: Users, read: Read, session: Write
+    data: PasswordChange, principal: CurrentUser, passwords: Passwords, read: Read, session: Write
 ) -> None:
     """Every other session ends; this one goes on."""
-    await users.change_password(read, session, principal=principal, data=data)
+    await passwords.change(read, session, principal=principal, data=data)
+
+
+@router.post("/me/email", status_code=202)
+async def change_email(
+    data: EmailChange, principal: CurrentUser, changes: EmailChanges, read: Read, session: Write
+) -> Registered:
+    """Have a link mailed to the new address: it is the account's once the link is opened. A taken one answers alike."""
+    await changes.ask(read, session, principal=principal, data=data)
+    return Registered(email=data.email)
 
 
 @router.get("", response_model=PageOut[UserRead])

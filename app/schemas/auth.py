@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from app.schemas.base import Email, In, Out
+from app.schemas.users import Password
 
 Token = Annotated[str, StringConstraints(min_length=1, max_length=512, strip_whitespace=False)]
 
@@ -14,7 +15,7 @@ class TokenPair(Out):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the kind of token
     expires_in: int = Field(description="seconds")
     refresh_token: str | None = Field(
-        default=None, description="not for service accounts", exclude_if=lambda value: value is None
+        default=None, description="not for service accounts, nor with a cookie", exclude_if=lambda value: value is None
     )
     scope: str = Field(description="empty: whatever the role allows")
 
@@ -25,6 +26,15 @@ class Logout(In):
 
 class EmailVerification(In):
     token: Token
+
+
+class ForgottenPassword(In):
+    email: Email
+
+
+class PasswordReset(In):
+    token: Token
+    password: Password
 
 
 _ADDRESS = TypeAdapter[str](Email)
@@ -45,7 +55,7 @@ class PasswordGrant(In):
     username: str = Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$", description="the e-mail")
     password: str = Field(min_length=1, max_length=4096, json_schema_extra={"format": "password"})
     scope: str = Field(default="", max_length=4096)
-    otp: str = Field(default="", max_length=4096)
+    otp: str = Field(default="", max_length=4096, description="a code of the authenticator, or a recovery code")
 
 
 class RefreshGrant(In):

@@ -54,6 +54,11 @@ class PasswordChange(In):
     new_password: Password
 
 
+class EmailChange(In):
+    email: Email
+    current_password: Password
+
+
 class UserCreate(In):
     email: Email
     password: Password

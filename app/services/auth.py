@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from app.config import AuthSettings
 from app.core.access_tokens import AccessClaims, AccessTokens, UnknownKey
 from app.core.audit import audit
-from app.core.database import ReadSession, WriteSession
+from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import Role, TokenPurpose
 from app.core.errors import EmailNotVerified, Invalid, InvalidGrant, RefreshTokenReused, SignInRefused, Unauthenticated
 from app.core.hashing import PasswordHasher
@@ -22,6 +22,7 @@ from app.schemas.auth import TokenPair, address
 from app.schemas.messages.mails import SendVerificationMail
 from app.services.principal import Principal
 from app.services.principal_cache import PrincipalCache
+from app.services.second_factor import SecondFactorService
 from app.services.signing_keys import SigningKeyService
 
 
@@ -43,6 +44,7 @@ class AuthService:
     principals: PrincipalCache
     opaque_tokens: OpaqueTokens
     failures: FailureLimit
+    second_factor: SecondFactorService
 
     async def authenticate(self, read: ReadSession, *, token: str) -> Principal:
         """The signed-in user behind an access token; Unauthenticated when token, session or user is no longer good."""
@@ -89,10 +91,18 @@ class AuthService:
         return self.access_tokens.verify(token)
 
     async def sign_in(
-        self, read: ReadSession, session: WriteSession, *, email: str, password: str, device: Device, scope: str = ""
+        self,
+        read: ReadSession,
+        session: WriteSession,
+        *,
+        email: str,
+        password: str,
+        device: Device,
+        scope: str = "",
+        otp: str | None = None,
     ) -> TokenPair:
         """A new session. InvalidGrant for an unknown user, a wrong password or an account that is off, all at one cost;
-        RateLimited after repeated failures. `scope` narrows what its tokens may do."""
+        MfaRequired when only the code is missing, RateLimited after repeated failures. `scope` narrows its tokens."""
         narrowed = join(parse(scope))
         email = address(email)
         await self.failures.check(email, device.address)
@@ -107,6 +117,10 @@ class AuthService:
             await self._refused(session, email, device, user.id)
             await enqueue(session, SendVerificationMail(user_id=user.id))
             raise EmailNotVerified
+        if not await self.second_factor.fits(session, user_id=user.id, otp=otp):
+            await self._refused(session, email, device, user.id)
+            raise SignInRefused
+        await self._upgrade(session, user, password)
         sign_in = await auth_sessions.add(
             session, AuthSession(user_id=user.id, scope=narrowed, user_agent=device.user_agent, address=device.address)
         )
@@ -175,6 +189,12 @@ class AuthService:
         if user is None:
             raise Invalid("The token is unknown, used or expired.", loc=("body", "token"), kind="token_invalid")
         await users.patch(session, user, {"email_verified": True})
+
+    async def _upgrade(self, session: WriteSession, user: AnyRow, password: str) -> None:
+        """Hash anew what another system, or an earlier setting, has hashed: now is when the password is at hand."""
+        if self.hasher.is_outdated(user.password_hash):
+            new = await self.hasher.hash(password)
+            await users.replace_hash(session, user.id, old=user.password_hash, new=new)
 
     async def _refused(self, session: WriteSession, email: str, device: Device, user_id: int | None) -> None:
         """Count and record a failed sign-in, at one cost whether or not there is such an account.

@@ -16,8 +16,9 @@ from app.core.key_ring import KeyRing
 from app.core.listing import Cursors
 from app.core.notices import Notices
 from app.core.opaque_tokens import OpaqueTokens
-from app.core.rate_limit import FailureLimit
+from app.core.rate_limit import Allowance, FailureLimit
 from app.core.redis import make_pool
+from app.core.request_limit import RequestLimits
 from app.core.sealing import Sealer
 from app.core.signing_keys import shared_key
 from app.integrations.circuit_shared import Circuits
@@ -31,12 +32,14 @@ from app.integrations.public_addresses import AddressPolicy, SystemResolver
 from app.integrations.storage import LocalStorage, Storage
 from app.integrations.storage_s3 import S3Storage
 from app.integrations.webhook_sender import WebhookSender
+from app.services.account_mails import AccountMailService
 from app.services.appointments import AppointmentService
 from app.services.audit_events import AuditEventService
 from app.services.auth import AuthService
 from app.services.catalogue import CatalogueService
 from app.services.clinic_partners import ClinicPartners, make_clinic_partners
 from app.services.doctors import DoctorService
+from app.services.email_changes import EmailChangeService
 from app.services.handlers import event_handlers
 from app.services.handlers.outer_events import published
 from app.services.housekeeping import HousekeepingService
@@ -47,12 +50,14 @@ from app.services.notifications import NotificationService
 from app.services.objects import ObjectService
 from app.services.orders import OrderService
 from app.services.outer_events import OuterEventService
+from app.services.passwords import PasswordService
 from app.services.payments import PaymentService
 from app.services.photos import PhotoService
 from app.services.principal_cache import PrincipalCache
 from app.services.products import ProductService
 from app.services.reports import ReportService
 from app.services.revenue import RevenueService
+from app.services.second_factor import SecondFactorService
 from app.services.service_accounts import ServiceAccountService
 from app.services.sessions import SessionService
 from app.services.signing_keys import SigningKeyService
@@ -98,10 +103,21 @@ class Container:
     photos: PhotoService
     notifications: NotificationService
     housekeeping: HousekeepingService
+    request_limits: RequestLimits
     audit_events: AuditEventService
     inbox: WebhookInbox
     webhook_endpoints: WebhookEndpointService
     deliveries: WebhookDeliveryService
+    email_changes: EmailChangeService
+    second_factor: SecondFactorService
+
+    @property
+    def passwords(self) -> PasswordService:
+        return self.second_factor.passwords
+
+    @property
+    def account_mails(self) -> AccountMailService:
+        return AccountMailService(self.mails)
 
     async def close(self) -> None:
         self.hasher.close()
@@ -152,33 +168,41 @@ def make_notices_and_keys(settings: Settings, database: Database) -> tuple[Notic
     return notices, keys
 
 
-def make_failure_limit(settings: Settings, pool: ConnectionPool) -> FailureLimit:
-    storage = RedisStorage(
+def _shared_counters(settings: Settings, pool: ConnectionPool) -> RedisStorage:
+    return RedisStorage(
         "async+" + settings.redis.url.get_secret_value(),
         implementation="redispy",
         connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
     )
-    return FailureLimit(storage, amount=settings.auth.max_failures, window=settings.auth.failure_window)
 
 
-def make_auth(
-    settings: Settings,
-    pool: ConnectionPool,
-    *,
-    hasher: PasswordHasher,
-    keys: SigningKeyService,
-    notices: Notices,
-    opaque_tokens: OpaqueTokens,
+def _limits(settings: Settings, storage: RedisStorage) -> tuple[FailureLimit, RequestLimits]:
+    auth = settings.auth
+    allowance = Allowance(auth.max_failures, auth.max_address_failures, auth.attack_failures)
+    failures = FailureLimit(storage, amount=auth.max_failures, window=auth.failure_window, allowance=allowance)
+    return failures, RequestLimits(storage, settings.request_limits)
+
+
+def _partners(settings: Settings, circuits: Circuits) -> tuple[MarketplaceClient, PaymentsClient]:
+    return (
+        MarketplaceClient(settings.marketplace, circuits=circuits),
+        PaymentsClient(settings.payments, circuits=circuits),
+    )
+
+
+def _auth(
+    settings: Settings, keys: SigningKeyService, notices: Notices, second_factor: SecondFactorService
 ) -> AuthService:
     return AuthService(
         settings.auth,
         settings.verified_email_required,
-        hasher,
+        second_factor.passwords.hasher,
         AccessTokens(settings.auth, keys.ring),
         keys,
         PrincipalCache(notices, seconds=settings.auth.principal_seconds),
-        opaque_tokens,
-        make_failure_limit(settings, pool),
+        second_factor.opaque_tokens,
+        second_factor.failures,
+        second_factor,
     )
 
 
@@ -195,11 +219,13 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     mailer = make_mailer(settings.mail)
     redis = Redis(connection_pool=pool)
     circuits = Circuits(redis)
+    marketplace_client, payments_client = _partners(settings, circuits)
     event_bus = make_event_bus(settings.events, redis)
-    marketplace_client = MarketplaceClient(settings.marketplace, circuits=circuits)
-    payments_client = PaymentsClient(settings.payments, circuits=circuits)
     zone = settings.clinic.zone
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
+    failures, request_limits = _limits(settings, _shared_counters(settings, pool))
+    passwords = PasswordService(hasher, opaque_tokens, failures)
+    second_factor = SecondFactorService(settings.clinic.name, sealer, opaque_tokens, failures, passwords)
     return Container(
         settings=settings,
         database=database,
@@ -215,7 +241,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         outer_events=OuterEventService(database, event_bus, settings.events.attempts),
         notices=notices,
         keys=keys,
-        auth=make_auth(settings, pool, hasher=hasher, keys=keys, notices=notices, opaque_tokens=opaque_tokens),
+        auth=_auth(settings, keys, notices, second_factor),
         sessions=SessionService(settings.auth),
         service_accounts=ServiceAccountService(opaque_tokens, AccessTokens(settings.auth, keys.ring), keys),
         answers=sealer,
@@ -235,8 +261,11 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         photos=PhotoService(settings.photos, storage, objects),
         notifications=NotificationService(settings, database, mailer),
         housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
+        request_limits=request_limits,
         audit_events=AuditEventService(),
         inbox=make_inbox(settings, database),
         webhook_endpoints=WebhookEndpointService(sealer, *outside),
         deliveries=WebhookDeliveryService(database, sealer, WebhookSender(*outside)),
+        email_changes=EmailChangeService(passwords, opaque_tokens),
+        second_factor=second_factor,
     )

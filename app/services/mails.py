@@ -59,14 +59,14 @@ class MailService:
             "token": token,
             "expires_hours": hours,
         }
-        return await self._send(user.email, "verify_email", context, job_key)
+        return await self.send(user.email, "verify_email", context, job_key)
 
     async def send_account_exists(self, message: SendAccountExistsMail, *, job_key: str) -> dict[str, str]:
         user = await users.get(self.database.read, message.user_id)
         if user is None:
             return {"skipped": "the account is gone"}
         context = {"full_name": user.full_name, "sign_in_link": self.settings.base_url}
-        return await self._send(user.email, "account_exists", context, job_key)
+        return await self.send(user.email, "account_exists", context, job_key)
 
     async def send_endpoint_disabled(self, message: SendEndpointDisabledMail, *, job_key: str) -> dict[str, str]:
         """Tell its owner that an endpoint gets no more webhooks, unless it was turned on again or deleted since."""
@@ -81,7 +81,7 @@ class MailService:
             "endpoint_id": endpoint.id,
             "reason": reasons.get(endpoint.disabled_reason, "an administrator turned it off"),
         }
-        return await self._send(owner.email, "webhook_endpoint_disabled", context, job_key)
+        return await self.send(owner.email, "webhook_endpoint_disabled", context, job_key)
 
     async def send_appointment(self, message: SendAppointmentMail, *, job_key: str) -> dict[str, str]:
         """Tell the patient what became of an appointment; a reminder that time has overtaken is not sent."""
@@ -99,7 +99,7 @@ class MailService:
             "timezone": self.settings.clinic.timezone,
             "appointment_id": found.id,
         }
-        return await self._send(found.email, f"appointment_{message.kind.value}", context, job_key)
+        return await self.send(found.email, f"appointment_{message.kind.value}", context, job_key)
 
     async def send_order(self, message: SendOrderMail, *, job_key: str) -> dict[str, str]:
         """Tell the patient what became of an order."""
@@ -115,13 +115,14 @@ class MailService:
             "timezone": self.settings.clinic.timezone,
             "order_id": found.id,
         }
-        return await self._send(found.email, f"order_{message.kind.value}", context, job_key)
+        return await self.send(found.email, f"order_{message.kind.value}", context, job_key)
 
     def _local(self, moment: datetime) -> str:
         local = moment.astimezone(self.settings.clinic.zone)
         return f"{local:%A}, {local.day} {local:%B %Y at %H:%M}"
 
-    async def _send(self, to: str, template: str, context: dict[str, object], job_key: str) -> dict[str, str]:
+    async def send(self, to: str, template: str, context: dict[str, object], job_key: str) -> dict[str, str]:
+        """Fill the template and send it under the job's Message-ID."""
         words = render(template, context | {"clinic_name": self.settings.clinic.name})
         message_id = f"<{job_key}@{parse_mailbox(self.settings.mail.sender).domain}>"
         try:

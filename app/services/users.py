@@ -6,7 +6,7 @@ from typing import Any
 from app.core.audit import audit, difference
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import Role
-from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.core.errors import Conflict, Forbidden, NotFound
 from app.core.etag import check_if_match, version_tag
 from app.core.events import record
 from app.core.hashing import PasswordHasher
@@ -17,7 +17,8 @@ from app.crud.users import users
 from app.models import User
 from app.schemas.events import UserRegistered
 from app.schemas.messages.mails import SendAccountExistsMail
-from app.schemas.users import PasswordChange, ProfileUpdate, Registration, UserCreate, UserUpdate
+from app.schemas.users import ProfileUpdate, Registration, UserCreate, UserUpdate
+from app.services.passwords import check_password
 from app.services.principal import Principal, require_admin
 
 
@@ -27,6 +28,7 @@ class UserService:
 
     async def register(self, session: WriteSession, *, data: Registration) -> None:
         """Make a client's account and mail its owner; when the e-mail is taken, mail that owner, at the same cost."""
+        check_password(data.password, field="password", email=data.email, full_name=data.full_name)
         password_hash = await self.hasher.hash(data.password)
         user = await users.add_if_free(
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=Role.CLIENT
@@ -44,22 +46,6 @@ class UserService:
     ) -> User:
         return await self._change(session, principal.id, data.model_dump(exclude_unset=True), if_match)
 
-    async def change_password(
-        self, read: ReadSession, session: WriteSession, *, principal: Principal, data: PasswordChange
-    ) -> None:
-        """Set a new password and end the other sessions; Invalid when the present one is wrong."""
-        account = await users.get(read, principal.id)
-        if account is None or not await self.hasher.verify(data.current_password, account.password_hash):
-            raise Invalid("is not your present password", loc=("body", "current_password"), kind="password_wrong")
-        password_hash = await self.hasher.hash(data.new_password)
-        user = await users.lock(session, principal.id)
-        # Set by somebody else since it was checked: the check no longer holds.
-        if user is None or user.password_hash != account.password_hash:
-            raise Conflict("The password was changed a moment ago.")
-        await auth_sessions.revoke_all(session, user.id, but=principal.session_id)
-        await users.patch(session, user, {"password_hash": password_hash})
-        await audit(session, action="password.changed", object_type="user", object_id=user.id)
-
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
         require_admin(principal)
         return await users.page(read, query)
@@ -76,6 +62,7 @@ class UserService:
         require_admin(principal)
         if data.role is not Role.CLIENT and not principal.is_superadmin:
             raise Forbidden("Only a superadmin may give this role.")
+        check_password(data.password, field="password", email=data.email, full_name=data.full_name)
         password_hash = await self.hasher.hash(data.password)
         user = await users.add_if_free(
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=data.role

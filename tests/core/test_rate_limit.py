@@ -80,7 +80,7 @@ async def test_redis_is_asked_again_when_it_may_be_back(url: str, monkeypatch: p
     """After the pause the shared count rules again."""
     failures = limit(url)
     monkeypatch.setattr("app.core.rate_limit.RETRY_REDIS_AFTER", 0)
-    failures._shun(OSError("away"))
+    failures._shared.shun(OSError("away"))
     for _ in range(3):
         await failures.record("pat@example.com", "10.0.0.1")
     assert await refuses(limit(url), "pat@example.com", "10.0.0.1")

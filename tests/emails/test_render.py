@@ -19,6 +19,8 @@ ACCOUNT: dict[str, object] = {
     "last_day": "Friday, 1 January 2027",
     "reason": "The builders are in.",
     "sign_in_link": "https://clinic.example/sign-in",
+    "expires_minutes": 60,
+    "news": "Your password has been changed.",
 }
 APPOINTMENT: dict[str, object] = {
     "patient_name": "José Álvarez",
@@ -48,6 +50,9 @@ CONTEXT: dict[str, object] = ACCOUNT | APPOINTMENT | ORDER | UNTIL | ENDPOINT
 VARIABLES = {
     "verify_email": {"full_name", "link", "token", "expires_hours", "clinic_name"},
     "webhook_endpoint_disabled": set(ENDPOINT),
+    "reset_password": {"full_name", "link", "token", "expires_minutes", "clinic_name"},
+    "confirm_email": {"full_name", "link", "token", "expires_hours", "clinic_name"},
+    "account_notice": {"full_name", "news", "clinic_name"},
     "account_exists": {"full_name", "clinic_name", "sign_in_link"},
     "announcement": {"full_name", "clinic_name", "subject", "body"},
     "closure": {"full_name", "clinic_name", "subject", "first_day", "last_day", "reason"},

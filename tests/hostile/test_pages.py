@@ -32,7 +32,7 @@ def _policy(header: str) -> dict[str, str]:
     return {name: value for name, _, value in (part.strip().partition(" ") for part in header.split(";"))}
 
 
-@pytest.mark.parametrize("path", ["/", "/verify-email", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/verify-email", "/reset-password", "/confirm-email", "/docs"])
 async def test_a_page_runs_its_own_scripts_alone(api: ApiProcess, path: str) -> None:
     """The policy lets every inline element of the page run by its digest, and nothing from any other host."""
     answer = await api.get(path)

@@ -42,6 +42,13 @@ ROUTES: dict[str, Row] = {
     "POST /auth/register": Row(ANYONE),
     "POST /auth/verify-email": Row(ANYONE),
     "POST /auth/logout": Row(ANYONE),
+    "POST /auth/password/forgot": Row(ANYONE),
+    "POST /auth/password/reset": Row(ANYONE),
+    "POST /auth/confirm-email": Row(ANYONE),
+    "POST /auth/mfa/totp": Row(SIGNED_IN),
+    "POST /auth/mfa/totp/confirm": Row(SIGNED_IN),
+    "DELETE /auth/mfa/totp": Row(SIGNED_IN),
+    "POST /users/me/email": Row(SIGNED_IN),
     "GET /auth/sessions": Row(SIGNED_IN),
     "DELETE /auth/sessions": Row(SIGNED_IN),
     "DELETE /auth/sessions/{session_id}": Row(SIGNED_IN),
@@ -143,9 +150,9 @@ MAKERS: dict[str, Callable[[httpx.AsyncClient, World, Person], Awaitable[int]]] 
 def served(app: FastAPI) -> set[str]:
     """Every method and path below the base path."""
     return {
-        f"{method} {route.path_format.removeprefix(API)}"
+        f"{method} {path.removeprefix(API)}"
         for route in iter_route_contexts(app.routes)
-        if route.path_format.startswith(API)
+        if (path := route.path_format or "").startswith(API)
         for method in route.methods or ()
     }
 

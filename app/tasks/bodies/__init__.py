@@ -2,6 +2,7 @@
 
 from app.services.container import Container
 from app.tasks.attempt import Bodies
+from app.tasks.bodies.accounts import account_bodies
 from app.tasks.bodies.catalogue import catalogue_bodies
 from app.tasks.bodies.housekeeping import housekeeping_bodies
 from app.tasks.bodies.mails import mail_bodies
@@ -18,6 +19,7 @@ def bodies(container: Container) -> Bodies:
     """Every job of the service, whichever queue it runs on."""
     return {
         **mail_bodies(container.mails),
+        **account_bodies(container.account_mails),
         **report_bodies(container.reports, container.revenue),
         **photo_bodies(container.photos),
         **notification_bodies(container.notifications),

@@ -1,0 +1,99 @@
+"""Mails about an account itself: links that reset a password or confirm an address, and notices of what has changed.
+
+Each method is one attempt, as in `mails.py`. Tokens are derived from the job, so that they are never stored plain.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.core.enums import TokenPurpose
+from app.crud.one_time_tokens import one_time_tokens
+from app.crud.users import users
+from app.schemas.messages.accounts import Notice, SendAccountNotice, SendEmailChangeMail, SendPasswordResetMail
+from app.services.mails import MailService
+from app.services.passwords import MAILS_WITHIN, MAX_MAILS
+
+_NOTICES: Mapping[Notice, str] = {
+    Notice.PASSWORD_CHANGED: "Your password has been changed, and everybody who was signed in elsewhere is signed out.",
+    Notice.EMAIL_CHANGE_REQUESTED: "Somebody who knows your password has asked to give your account another address.",
+    Notice.EMAIL_CHANGED: "Your account has another email address now; this one no longer belongs to it.",
+    Notice.MFA_ENABLED: "Signing in now takes a code of your authenticator app besides the password.",
+    Notice.MFA_DISABLED: "Signing in no longer takes a code of your authenticator app.",
+}
+
+ENOUGH = "enough links were mailed within the hour"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMailService:
+    mails: MailService
+
+    async def send_reset(self, message: SendPasswordResetMail, *, job_key: str) -> dict[str, str]:
+        """Mail a link to the owner of the address, if there is one; not more than a few in an hour."""
+        database = self.mails.database
+        user = await users.by_email(database.read, message.email)
+        if user is None or not user.is_active:
+            return {"skipped": "there is no such account"}
+        purpose = TokenPurpose.RESET_PASSWORD
+        minutes = self.mails.settings.auth.reset_minutes
+        token = await self._token(user.id, purpose, timedelta(minutes=minutes), job_key)
+        if token is None:
+            return {"skipped": ENOUGH}
+        context = {
+            "full_name": user.full_name,
+            "link": f"{self.mails.settings.base_url}/reset-password#token={token}",
+            "token": token,
+            "expires_minutes": minutes,
+        }
+        return await self.mails.send(user.email, "reset_password", context, job_key)
+
+    async def send_email_change(self, message: SendEmailChangeMail, *, job_key: str) -> dict[str, str]:
+        """Mail a link to the new address; a taken one gets nothing."""
+        database = self.mails.database
+        user = await users.get(database.read, message.user_id)
+        if user is None or not user.is_active:
+            return {"skipped": "the account is gone"}
+        purpose = TokenPurpose.CHANGE_EMAIL
+        if await users.by_email(database.read, message.email) is not None:
+            return {"skipped": "the address has an account"}
+        hours = self.mails.settings.auth.email_change_hours
+        token = await self._token(user.id, purpose, timedelta(hours=hours), job_key, email=message.email)
+        if token is None:
+            return {"skipped": ENOUGH}
+        context = {
+            "full_name": user.full_name,
+            "link": f"{self.mails.settings.base_url}/confirm-email#token={token}",
+            "token": token,
+            "expires_hours": hours,
+        }
+        return await self.mails.send(message.email, "confirm_email", context, job_key)
+
+    async def send_notice(self, message: SendAccountNotice, *, job_key: str) -> dict[str, str]:
+        user = await users.get(self.mails.database.read, message.user_id)
+        if user is None:
+            return {"skipped": "the account is gone"}
+        context = {"full_name": user.full_name, "news": _NOTICES[message.notice]}
+        return await self.mails.send(message.to, "account_notice", context, job_key)
+
+    async def _token(
+        self, user_id: int, purpose: TokenPurpose, lifetime: timedelta, job_key: str, *, email: str | None = None
+    ) -> str | None:
+        """The job's token, its hash stored; None when this account has been mailed enough of them."""
+        token = self.mails.opaque_tokens.derive(purpose.value, job_key)
+        token_hash = self.mails.opaque_tokens.digest(token)
+        recent = await one_time_tokens.recent(
+            self.mails.database.read, user_id=user_id, purpose=purpose, within=MAILS_WITHIN, but=token_hash
+        )
+        if recent >= MAX_MAILS:
+            return None
+        async with self.mails.database.session_scope() as session:
+            await one_time_tokens.store(
+                session,
+                user_id=user_id,
+                purpose=purpose,
+                token_hash=token_hash,
+                expires_at=datetime.now(UTC) + lifetime,
+                email=email,
+            )
+        return token
