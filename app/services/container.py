@@ -206,26 +206,33 @@ def _auth(
     )
 
 
+def _second_factor(
+    settings: Settings, hasher: PasswordHasher, tokens: OpaqueTokens, failures: FailureLimit, sealer: Sealer
+) -> SecondFactorService:
+    passwords = PasswordService(hasher, tokens, failures)
+    return SecondFactorService(settings.clinic.name, sealer, tokens, failures, passwords)
+
+
+def _database(settings: Settings, *, role: Role, pooled: bool) -> Database:
+    handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
+    return Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
+
+
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     """Make it all; nothing connects before it is used. Call it inside the event loop that will use it."""
-    handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
-    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
-    pool = make_pool(settings.redis)
+    database = _database(settings, role=role, pooled=pooled)
+    redis = Redis(connection_pool=(pool := make_pool(settings.redis)))
     opaque_tokens = OpaqueTokens(settings.auth)
     hasher = PasswordHasher(settings.hashing, processes=settings.api.processes)
     notices, keys = make_notices_and_keys(settings, database)
     storage = make_storage(settings.storage)
     objects = ObjectService(database, storage)
     mailer = make_mailer(settings.mail)
-    redis = Redis(connection_pool=pool)
-    circuits = Circuits(redis)
-    marketplace_client, payments_client = _partners(settings, circuits)
+    marketplace_client, payments_client = _partners(settings, circuits := Circuits(redis))
     event_bus = make_event_bus(settings.events, redis)
-    zone = settings.clinic.zone
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
     failures, request_limits = _limits(settings, _shared_counters(settings, pool))
-    passwords = PasswordService(hasher, opaque_tokens, failures)
-    second_factor = SecondFactorService(settings.clinic.name, sealer, opaque_tokens, failures, passwords)
+    second_factor = _second_factor(settings, hasher, opaque_tokens, failures, sealer)
     return Container(
         settings=settings,
         database=database,
@@ -246,8 +253,8 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         service_accounts=ServiceAccountService(opaque_tokens, AccessTokens(settings.auth, keys.ring), keys),
         answers=sealer,
         users=UserService(hasher),
-        doctors=DoctorService(zone),
-        appointments=AppointmentService(zone),
+        doctors=DoctorService(settings.clinic.zone),
+        appointments=AppointmentService(settings.clinic.zone),
         jobs=JobService(storage, settings.storage.link_seconds),
         job_events=JobEvents(database, redis, settings.streams),
         mails=MailService(settings, database, mailer, opaque_tokens),
@@ -260,12 +267,14 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         objects=objects,
         photos=PhotoService(settings.photos, storage, objects),
         notifications=NotificationService(settings, database, mailer),
-        housekeeping=HousekeepingService(settings.retention, database, storage, AppointmentService(zone), objects),
+        housekeeping=HousekeepingService(
+            settings.retention, database, storage, AppointmentService(settings.clinic.zone), objects
+        ),
         request_limits=request_limits,
         audit_events=AuditEventService(),
         inbox=make_inbox(settings, database),
         webhook_endpoints=WebhookEndpointService(sealer, *outside),
         deliveries=WebhookDeliveryService(database, sealer, WebhookSender(*outside)),
-        email_changes=EmailChangeService(passwords, opaque_tokens),
+        email_changes=EmailChangeService(second_factor.passwords, opaque_tokens),
         second_factor=second_factor,
     )

@@ -34,7 +34,8 @@ async def test_every_limited_answer_says_how_much_is_left(client: httpx.AsyncCli
     limit = first.headers["ratelimit-limit"]
     assert first.headers["ratelimit-policy"] == f"{limit};w=60"
     left = [int(answer.headers["ratelimit-remaining"]) for answer in (first, second)]
-    assert left[0] - left[1] == 1 or left[1] == int(limit) - 1
+    # The count is shared in batches: what others have used may come in between the two.
+    assert left[1] < left[0] < int(limit)
     assert 1 <= int(first.headers["ratelimit-reset"]) <= 60
     missing = await client.get(f"{API}/nowhere")
     assert "ratelimit-remaining" in missing.headers
