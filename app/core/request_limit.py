@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from limits.aio.storage import Storage
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -124,6 +123,15 @@ class RequestLimits:
         return await self._shared.storage.incr(f"requests/{window or self._window}/{key}", 2 * WINDOW, news)
 
 
+def _headers(standing: Standing) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"ratelimit-policy", b"%d;w=%d" % (standing.limit, WINDOW)),
+        (b"ratelimit-limit", b"%d" % standing.limit),
+        (b"ratelimit-remaining", b"%d" % max(0, standing.limit - standing.used)),
+        (b"ratelimit-reset", b"%d" % standing.reset),
+    ]
+
+
 class RequestLimitMiddleware:
     """Refuses with 429 what is too much, and says with every limited answer how much is left."""
 
@@ -149,11 +157,7 @@ class RequestLimitMiddleware:
 
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = f"{standing.limit};w={WINDOW}"
-                headers["RateLimit-Limit"] = str(standing.limit)
-                headers["RateLimit-Remaining"] = str(max(0, standing.limit - standing.used))
-                headers["RateLimit-Reset"] = str(standing.reset)
+                message["headers"] = [*message.get("headers", ()), *_headers(standing)]
             await send(message)
 
         if standing.exceeded:
