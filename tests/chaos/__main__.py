@@ -83,6 +83,7 @@ async def run(faults: Sequence[Fault], *, seed: int, share: float) -> list[Outco
         get_settings.cache_clear()
         configure_logging(get_settings().log.model_copy(update={"level": "CRITICAL"}), process="chaos")
         container = build(get_settings(), role="worker")
+        await container.keys.ensure()
         use_waker(RedisWaker(container.redis))
         rng = random.Random(seed)
         producer = Producer(container.database, rng, await real_jobs(container, rng))
