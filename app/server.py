@@ -1,15 +1,19 @@
 """Serving the API: uvicorn in this process, or gunicorn over several."""
 
 import signal
+import sys
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import uvicorn
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from uvicorn_worker import UvicornWorker
 
 from app.config import Settings
 from app.core.http_protocol import BoundedHttpProtocol
+from app.core.http_server import DrainingServer
 from app.core.logging import configure_logging
 from app.core.metrics_files import forget_process
 
@@ -44,7 +48,7 @@ def serve(settings: Settings) -> None:
 
 
 def _serve_alone(settings: Settings) -> None:
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
         host=settings.host,
@@ -53,6 +57,13 @@ def _serve_alone(settings: Settings) -> None:
         **_proxies(settings),
         **_COMMON,
     )
+    server = DrainingServer(config)
+    # uvicorn raises the signal that it has obeyed once more: a process that has ended well says 0.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 class OneLog(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -70,11 +81,18 @@ class ApiWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn-worker has no t
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, **_COMMON, "loop": "auto"}
 
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        server = DrainingServer(self.config)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
 
 def _die_with_parent(_server: Any, _worker: Any) -> None:
     # Without this a killed master leaves workers that hold the port.
     import ctypes  # noqa: PLC0415
-    import sys  # noqa: PLC0415
 
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
@@ -103,8 +121,8 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             "graceful_timeout": settings.api.shutdown_grace + OUTER_GRACE,
             "keepalive": KEEP_ALIVE_SECONDS,
             "timeout": 60,
-            "max_requests": 200_000,
-            "max_requests_jitter": 20_000,
+            "max_requests": settings.api.max_requests,
+            "max_requests_jitter": settings.api.max_requests // 10,
             "post_fork": _die_with_parent,
             "child_exit": _forget,
             "control_socket_disable": True,
@@ -113,7 +131,10 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
+        # The modules once, before the fork: a process and its successor begin at once, and share their memory.
+        import app.main  # noqa: F401, PLC0415
+
     def load(self) -> Any:
-        from app.main import create_app  # noqa: PLC0415 - in the worker, after the fork
+        from app.main import create_app  # noqa: PLC0415 - the application itself in the worker, after the fork
 
         return create_app(self._settings)

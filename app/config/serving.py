@@ -24,6 +24,7 @@ class ApiSettings(Concern):
     body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes")
     body_timeout: float = Field(default=20, gt=0, description="seconds a client has to send its body")
     shutdown_grace: int = Field(default=15, ge=0, description="seconds for requests under way")
+    max_requests: int = Field(default=200_000, ge=0, description="requests after which a process is replaced; 0: never")
     trusted_proxies: CommaSeparated = Field(default=[])
     allowed_hosts: CommaSeparated = Field(default=["*"])
     cors_origins: CommaSeparated = Field(default=[])

@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.core.shutdown import begin_shutdown
 
 MAX_HEAD_BYTES = 64 * 1024
+# How long a connection that is idle when the server begins to stop may still bring a request that was on its way.
+LINGER_SECONDS = 1.0
 _END = b"\r\n\r\n"
 
 
@@ -33,6 +35,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_head()
+        if self._draining:
+            self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -59,17 +63,42 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head, self._in_body, self._head_bytes = False, True, 0
         self._stop_timer()
         super().on_headers_complete()
+        if self._draining:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
 
     def shutdown(self) -> None:
+        """Let what is under way end, and say `Connection: close` with its answer.
+
+        A connection that is idle is not closed at once, as uvicorn does: the client's next request may be on its way,
+        and would be lost.
+        """
         begin_shutdown()
-        super().shutdown()
+        if self._is_idle:
+            self._linger()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", msg)
+
+    @property
+    def _draining(self) -> bool:
+        return getattr(self.server_state, "draining", False)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _linger(self) -> None:
+        self.loop.call_later(LINGER_SECONDS, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self._is_idle and not self._in_head:
+            self.transport.close()
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._head_late)

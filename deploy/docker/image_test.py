@@ -28,7 +28,7 @@ FORBIDDEN = ("gcc", "cc", "make", "uv", "pytest", "ruff", "mypy", "psql", "git",
 PRODUCTION = {
     "AUTH_SECRET_KEY": "an-image-test-needs-a-secret-of-its-own-0123456789",
     "FIRST_SUPERADMIN_PASSWORD": "image test superadmin",
-    "API_ALLOWED_HOSTS": "127.0.0.1,localhost",
+    "API_ALLOWED_HOSTS": "clinic.example.org",
     "PUBLIC_URL": "https://clinic.example.org",
     "MAIL_BACKEND": "smtp",
     "MAIL_HOST": "127.0.0.1",

@@ -16,7 +16,7 @@ def _client() -> httpx.AsyncClient:
     async def answer(_: Request) -> PlainTextResponse:
         return PlainTextResponse("fine", headers={"vary": "Accept"})
 
-    app = Starlette(routes=[Route("/", answer)])
+    app = Starlette(routes=[Route(path, answer) for path in ("/", "/health/live", "/health/ready", "/metrics")])
     app.add_middleware(Cors, allow_origins=[ORIGIN], allow_methods=["PUT"])
     app.add_middleware(TrustedHosts, allowed_hosts=["clinic.example.org", "*.clinic.example.com"])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://clinic.example.org")
@@ -38,6 +38,13 @@ async def test_only_named_hosts_are_served(host: str, status: int) -> None:
     """The listed hosts pass however they are written, everything else is refused."""
     async with _client() as client:
         assert (await client.get("/", headers={"Host": host})).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+async def test_probes_come_by_address(path: str) -> None:
+    """A container's health check, a proxy and Prometheus know the process by its address, which is on no list."""
+    async with _client() as client:
+        assert (await client.get(path, headers={"Host": "172.30.0.21:8000"})).status_code == 200
 
 
 async def test_two_host_headers_never_take_the_short_way() -> None:

@@ -62,6 +62,22 @@ class ApiProcess:
             return (await self.get("/health/live")).status == 200
         return False
 
+    def signal(self, number: signal.Signals) -> None:
+        """To the main process alone."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, negative for a signal."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def children(self) -> list[int]:
+        """The processes under it (Linux)."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
