@@ -68,7 +68,7 @@ class Server:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_for(self, path: str, headers: Mapping[str, str], *, seconds: float = 30) -> float:
+    def wait_for(self, path: str, headers: Mapping[str, str], *, seconds: float = 60) -> float:
         """Seconds from the start of the process to the first 200 of `path`."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=dict(headers))
         while time.perf_counter() - self.started < seconds:

@@ -3,8 +3,9 @@
 This half decides whether the request is new; routers/route.py holds the other half, which stores the answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Header, Request
 from sqlalchemy.ext.asyncio import AsyncSessionTransaction
@@ -27,36 +28,80 @@ class StoredAnswer(Exception):
         self.status, self.headers, self.body = status, headers, body
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
-    """A request under a key that is held until its transaction ends; `effect` is the savepoint of its work."""
+class Keeper(Protocol):
+    """What the route does with the answer to a request under a key."""
 
-    session: WriteSession
-    effect: AsyncSessionTransaction
+    @property
+    def effect(self) -> AsyncSessionTransaction | None:
+        """The savepoint of the work, when it is in the transaction of the request."""
+
+    async def keep(self, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Keep the answer with its effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request that carries a key."""
+
     owner: str
     route: str
     key: str
     request_hash: bytes
     sealer: Sealer
 
-    async def store(self, *, status: int, headers: dict[str, str], body: bytes) -> None:
+    @property
+    def named(self) -> dict[str, str]:
+        return {"owner": self.owner, "route": self.route, "key": self.key}
+
+    async def admit(self, session: WriteSession) -> None:
+        """Hold the key until the transaction ends. Raises StoredAnswer, IdempotencyMismatch or IdempotencyInFlight."""
+        if not await idempotency_keys.try_lock(session, **self.named):
+            raise IdempotencyInFlight
+        stored = await idempotency_keys.find(session, **self.named, kept=KEPT)
+        if stored is None:
+            return
+        if stored.request_hash != self.request_hash:
+            raise IdempotencyMismatch
+        if stored.status is None:
+            if stored.under_way:
+                raise IdempotencyInFlight
+            return
+        body: bytes = stored.body
+        # JSON does not begin like this: answers that were stored before they were sealed are told apart.
+        if body.startswith(b"\x01"):
+            body = self.sealer.open(self._purpose, body)
+        raise StoredAnswer(stored.status, stored.headers, body)
+
+    async def store(self, session: WriteSession, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Keep the answer. Its body may show a secret that is shown once, so it is sealed."""
-        kept = {name: headers[name] for name in STORED_HEADERS if name in headers}
         await idempotency_keys.store(
-            self.session,
-            owner=self.owner,
-            route=self.route,
-            key=self.key,
+            session,
+            **self.named,
             request_hash=self.request_hash,
             status=status,
-            headers=kept,
-            body=self.sealer.seal(_purpose(self.owner, self.route, self.key), body),
+            headers={name: headers[name] for name in STORED_HEADERS if name in headers},
+            body=self.sealer.seal(self._purpose, body),
         )
 
+    @property
+    def _purpose(self) -> str:
+        return f"idempotent-answer {self.owner} {self.route} {self.key}"
 
-async def idempotency_key(
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request whose key is held until its one transaction ends; `effect` is the savepoint of its work."""
+
+    session: WriteSession
+    effect: AsyncSessionTransaction
+    keyed: KeyedRequest
+
+    async def keep(self, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        await self.keyed.store(self.session, status=status, headers=headers, body=body)
+
+
+async def keyed_request(
     request: Request,
-    session: Write,
     auth: Auth,
     key: Annotated[
         str | None,
@@ -68,32 +113,25 @@ async def idempotency_key(
             description="send the same key to repeat a request safely: the first answer is given again, for 24 h",
         ),
     ] = None,
-) -> None:
+) -> KeyedRequest | None:
     if key is None:
-        return
+        return None
     principal = getattr(request.state, "principal", None)
     owner = f"user:{principal.id}" if principal else "anonymous"
-    route, sealer = f"{request.method} {request.url.path}", container_of(request).answers
     # Keyed: a body may hold a password, which a plain hash would let whoever reads the table guess at.
     request_hash = auth.opaque_tokens.sign("idempotent-request", await request.body())
-    if not await idempotency_keys.try_lock(session, owner=owner, route=route, key=key):
-        raise IdempotencyInFlight
-    stored = await idempotency_keys.find(session, owner=owner, route=route, key=key, kept=KEPT)
-    if stored is None:
-        effect = await session.begin_nested()
-        request.state.idempotent = IdempotentRequest(session, effect, owner, route, key, request_hash, sealer)
+    return KeyedRequest(owner, f"{request.method} {request.url.path}", key, request_hash, container_of(request).answers)
+
+
+Keyed = Annotated[KeyedRequest | None, Depends(keyed_request)]
+
+
+async def idempotency_key(request: Request, session: Write, keyed: Keyed) -> None:
+    if keyed is None:
         return
-    if stored.request_hash != request_hash:
-        raise IdempotencyMismatch
-    body: bytes = stored.body
-    # JSON does not begin like this: answers that were stored before they were sealed are told apart.
-    if body.startswith(b"\x01"):
-        body = sealer.open(_purpose(owner, route, key), body)
-    raise StoredAnswer(stored.status, stored.headers, body)
-
-
-def _purpose(owner: str, route: str, key: str) -> str:
-    return f"idempotent-answer {owner} {route} {key}"
+    await keyed.admit(session)
+    effect = await session.begin_nested()
+    request.state.idempotent = IdempotentRequest(session, effect, keyed)
 
 
 Idempotent = Depends(idempotency_key)

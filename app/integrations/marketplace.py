@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.config import MarketplaceSettings
+from app.core.money import CURRENCIES
 from app.integrations.base import PartnerClient, parsed
 from app.integrations.circuit_shared import Circuits
 from app.integrations.errors import Malformed
@@ -19,22 +21,32 @@ PAGE_SIZE = 500
 
 
 class MarketplaceProduct(BaseModel):
-    """`price` as the marketplace writes it: a decimal in major units; `amount` is ours."""
+    """`price` as the marketplace writes it: a decimal in major units; `amount` is ours.
+
+    A price finer than its currency's minor unit (half a yen) can't be meant: refused, never rounded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
 
     product_id: int
     sku: Annotated[str, Field(alias="offer_id", min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
     name: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
-    price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+    price: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4)]
     currency: Annotated[str, Field(alias="currency_code", pattern=r"^[A-Z]{3}$")]
     stock: Annotated[int, Field(ge=0, le=2**31 - 1)]
     archived: bool = False
 
+    @model_validator(mode="after")
+    def _in_whole_units(self) -> Self:
+        if self.currency in CURRENCIES and (units := self.price.scaleb(CURRENCIES[self.currency])) != int(units):
+            raise PydanticCustomError("price_finer_than_its_currency", "the currency has fewer decimals")
+        return self
+
     @property
-    def amount(self) -> int:
-        """The price in minor units."""
-        return int(self.price * 100)
+    def amount(self) -> int | None:
+        """The price in minor units, as many to the major one as ISO 4217 says; None for a currency that it lacks."""
+        decimals = CURRENCIES.get(self.currency)
+        return None if decimals is None else int(self.price.scaleb(decimals))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from fastapi import Depends, Response
 from app.core.listing import PageQuery
 from app.dependencies.access import OrdersReader, OrdersWriter
 from app.dependencies.idempotency import Idempotent
+from app.dependencies.idempotent_steps import InSteps, written
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Orders, Payments
 from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
@@ -72,9 +73,10 @@ async def cancel_order(
 
 
 @router.post("/{order_id}/pay", response_model=PaymentRead)
-async def pay_order(order_id: PathId, principal: OrdersWriter, payments: Payments) -> Any:
+async def pay_order(order_id: PathId, principal: OrdersWriter, once: InSteps, payments: Payments) -> Any:
     """Your own. The order's one open payment: made now, or the one that is open already, so repeat it as you like.
 
     The order becomes `paid` when the payment provider says so. `409 invalid_transition` when it waits for no payment.
     """
-    return await payments.pay(principal=principal, order_id=order_id)
+    paid = await payments.pay(principal=principal, order_id=order_id, once=once)
+    return Response(written(paid), media_type="application/json")

@@ -15,8 +15,8 @@ from starlette.types import Scope
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from app.core.database import is_retryable
-from app.core.errors import Conflict
-from app.dependencies.idempotency import IdempotentRequest, StoredAnswer
+from app.core.errors import Conflict, IdempotencyInFlight
+from app.dependencies.idempotency import Keeper, StoredAnswer
 from app.routers.problems import answer
 
 BASE_PATH = "/api/v1"
@@ -79,14 +79,15 @@ async def _with_stored_answer(handle: Callable[[Request], Coroutine[Any, Any, Re
         response = await handle(request)
     except Conflict as conflict:
         # A conflict is an answer, not an accident: it is kept, and what led to it is undone.
-        idempotent: IdempotentRequest | None = request.state.idempotent
-        if idempotent is None:
+        idempotent: Keeper | None = request.state.idempotent
+        if idempotent is None or isinstance(conflict, IdempotencyInFlight):
             raise
-        await idempotent.effect.rollback()
+        if idempotent.effect is not None:
+            await idempotent.effect.rollback()
         response = answer(request, conflict)
     idempotent = request.state.idempotent
     if idempotent is not None:
-        if idempotent.effect.is_active:
+        if idempotent.effect is not None and idempotent.effect.is_active:
             await idempotent.effect.commit()
-        await idempotent.store(status=response.status_code, headers=dict(response.headers), body=bytes(response.body))
+        await idempotent.keep(status=response.status_code, headers=dict(response.headers), body=bytes(response.body))
     return response

@@ -45,7 +45,7 @@ class ControlRoutes:
         payment = self._store.payment(wanted.payment_id)
         if payment is None:
             return refused(404, "no_such_payment")
-        ids = [self._store.post_webhook(event(payment, wanted.type)) for _ in range(wanted.times)]
+        ids = [self._store.post_webhook("payments", event(payment, wanted.type)) for _ in range(wanted.times)]
         return JSONResponse({"ids": ids}, status_code=202)
 
     async def forget(self, _: Request) -> Response:

@@ -95,7 +95,7 @@ class FaultyApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = None
-        if scope["type"] == "http" and not scope["path"].startswith(_UNTOUCHED):
+        if scope["type"] == "http" and scope["path"] != "/" and not scope["path"].startswith(_UNTOUCHED):
             fault = self._faults.take(scope)
         if fault is None:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The marketplace's API, in the manner of Ozon's: a catalogue listed page by page from a cursor."""
+"""The marketplace's API, in the manner of Ozon's: a catalogue in pages behind a cursor, and word of what changes."""
 
 import hmac
 from typing import Annotated, Any
@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.sandbox.payments import refused
+from app.sandbox.store import Store
 
 PRODUCTS = 10_000
 _KINDS = ("Bandage", "Thermometer", "Toothbrush", "Vitamin D", "Compress", "Plaster", "Massage ball", "Pulse oximeter")
@@ -50,14 +51,31 @@ class Catalogue:
         return found, str(found[-1]["product_id"]) if len(ids) > limit else ""
 
 
+class StockChange(BaseModel):
+    product: int
+    stock: Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def change_stock(store: Store, catalogue: Catalogue, wanted: StockChange) -> str | None:
+    """Change it and send word of it; the webhook's id, or None when there is no such product."""
+    found = catalogue.products.get(wanted.product)
+    if found is None:
+        return None
+    catalogue.products[wanted.product] = found | {"stock": wanted.stock}
+    about = {"product_id": wanted.product, "offer_id": found["offer_id"], "stock": wanted.stock}
+    return store.post_webhook("marketplace", {"type": "product.stock_changed", "data": about})
+
+
 class MarketplaceRoutes:
-    def __init__(self, catalogue: Catalogue, *, api_key: str) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, *, api_key: str) -> None:
         self._catalogue = catalogue
+        self._store = store
         self._api_key = api_key.encode()
         self.routes = [
             Route("/v2/product/list", self.list, methods=["POST"]),
             Route("/sandbox/catalogue", self.summary, methods=["GET"]),
             Route("/sandbox/catalogue", self.change, methods=["POST"]),
+            Route("/sandbox/stock", self.stock, methods=["POST"]),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -88,6 +106,15 @@ class MarketplaceRoutes:
         for number in wanted.remove:
             self._catalogue.products.pop(number, None)
         return await self.summary(request)
+
+    async def stock(self, request: Request) -> Response:
+        """`{"product": 7, "stock": 3}`: as the button on the first page."""
+        try:
+            wanted = StockChange.model_validate_json(await request.body())
+        except ValidationError as error:
+            return JSONResponse({"error": {"code": "invalid_request", "message": str(error)}}, status_code=400)
+        webhook_id = change_stock(self._store, self._catalogue, wanted)
+        return JSONResponse({"id": webhook_id}, status_code=202) if webhook_id else refused(404, "no_such_product")
 
 
 class _Change(BaseModel):

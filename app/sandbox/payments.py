@@ -125,7 +125,7 @@ class PaymentRoutes:
         payment.refunded += amount
         if payment.refunded == payment.amount:
             payment.status = "refunded"
-            self._store.post_webhook(event(payment, "payment.refunded"))
+            self._store.post_webhook("payments", event(payment, "payment.refunded"))
         self._store.save(payment)
         answer = {"refund_id": f"re_{token_hex(10)}", "payment_id": payment.payment_id, "amount": amount}
         return Response(json.dumps(answer), status_code=201, media_type="application/json")

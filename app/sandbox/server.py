@@ -18,10 +18,11 @@ from app.core.logging import configure_logging
 from app.sandbox.checkout import CheckoutRoutes
 from app.sandbox.control import ControlRoutes
 from app.sandbox.faults import Faults, FaultyApp
+from app.sandbox.home import HomeRoutes
 from app.sandbox.marketplace import Catalogue, MarketplaceRoutes
 from app.sandbox.payments import PaymentRoutes
 from app.sandbox.store import Store
-from app.sandbox.webhooks import WebhookSender
+from app.sandbox.webhooks import WebhookSender, github, standard
 
 
 async def _health(_: Request) -> Response:
@@ -29,10 +30,13 @@ async def _health(_: Request) -> Response:
 
 
 def create_app(settings: Settings, *, state: Path | None, webhook_url: str, first_wait: float = 0.5) -> Starlette:
-    """The sandbox with its state in the file, or in memory."""
-    store, faults = Store(state), Faults()
-    secret = settings.payments.webhook_secrets[0].get_secret_value()
-    sender = WebhookSender(store, url=webhook_url, secret=secret, first_wait=first_wait)
+    """The sandbox with its state in the file, or in memory; webhooks go to `webhook_url`/PROVIDER."""
+    store, faults, catalogue = Store(state), Faults(), Catalogue()
+    signers = {
+        "payments": standard(settings.payments.webhook_secrets[0].get_secret_value()),
+        "marketplace": github(settings.marketplace.webhook_secrets[0].get_secret_value()),
+    }
+    sender = WebhookSender(store, url=webhook_url, signers=signers, first_wait=first_wait)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -47,7 +51,8 @@ def create_app(settings: Settings, *, state: Path | None, webhook_url: str, firs
         routes=[
             Route("/health", _health),
             *PaymentRoutes(store, api_key=settings.payments.api_key.get_secret_value()).routes,
-            *MarketplaceRoutes(Catalogue(), api_key=settings.marketplace.api_key.get_secret_value()).routes,
+            *MarketplaceRoutes(catalogue, store, api_key=settings.marketplace.api_key.get_secret_value()).routes,
+            *HomeRoutes(store, catalogue).routes,
             *CheckoutRoutes(store).routes,
             *ControlRoutes(store).routes,
             *faults.routes,
@@ -58,9 +63,9 @@ def create_app(settings: Settings, *, state: Path | None, webhook_url: str, firs
 
 
 def webhook_url(settings: Settings) -> str:
-    """Where the service takes the provider's webhooks, as seen from this machine."""
+    """Where the service takes the partners' webhooks, as seen from this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"http://{host}:{settings.port}/api/v1/webhooks/payments"
+    return f"http://{host}:{settings.port}/api/v1/webhooks"
 
 
 def server_options(settings: Settings) -> dict[str, Any]:

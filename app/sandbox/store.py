@@ -19,9 +19,11 @@ CREATE TABLE IF NOT EXISTS payments (id TEXT PRIMARY KEY, data TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER, answer TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS webhooks (
     id TEXT PRIMARY KEY, body TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL,
-    delivered REAL, last TEXT
+    delivered REAL, last TEXT, provider TEXT NOT NULL DEFAULT 'payments'
 );
 """
+# Of a file that an older sandbox has made.
+_PROVIDER = "ALTER TABLE webhooks ADD COLUMN provider TEXT NOT NULL DEFAULT 'payments'"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Webhook:
     id: str
     body: str
     attempts: int
+    provider: str
 
 
 class Store:
@@ -49,6 +52,8 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         self._database.executescript(_SCHEMA)
+        if "provider" not in {row[1] for row in self._database.execute("PRAGMA table_info(webhooks)")}:
+            self._database.execute(_PROVIDER)
 
     def close(self) -> None:
         self._database.close()
@@ -57,8 +62,9 @@ class Store:
         row = self._database.execute("SELECT data FROM payments WHERE id = ?", (payment_id,)).fetchone()
         return SandboxPayment(**json.loads(row[0])) if row else None
 
-    def payments(self) -> list[SandboxPayment]:
-        rows = self._database.execute("SELECT data FROM payments ORDER BY rowid DESC LIMIT 1000")
+    def payments(self, *, limit: int = 1000) -> list[SandboxPayment]:
+        """Newest first."""
+        rows = self._database.execute("SELECT data FROM payments ORDER BY rowid DESC LIMIT ?", (limit,))
         return [SandboxPayment(**json.loads(data)) for (data,) in rows]
 
     def save(self, payment: SandboxPayment) -> None:
@@ -75,15 +81,16 @@ class Store:
     def keep_answer(self, key: str, request: str, status: int, answer: str) -> None:
         self._database.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (key, request, status, answer))
 
-    def post_webhook(self, body: dict[str, Any]) -> str:
+    def post_webhook(self, provider: str, body: dict[str, Any]) -> str:
         webhook_id = f"msg_{token_hex(12)}"
-        row = (webhook_id, json.dumps(body), time.time())
-        self._database.execute("INSERT INTO webhooks (id, body, due) VALUES (?, ?, ?)", row)
+        row = (webhook_id, provider, json.dumps(body), time.time())
+        self._database.execute("INSERT INTO webhooks (id, provider, body, due) VALUES (?, ?, ?, ?)", row)
         return webhook_id
 
     def due_webhooks(self, *, limit: int = 20) -> list[Webhook]:
         rows = self._database.execute(
-            "SELECT id, body, attempts FROM webhooks WHERE delivered IS NULL AND due <= ? ORDER BY due LIMIT ?",
+            "SELECT id, body, attempts, provider FROM webhooks WHERE delivered IS NULL AND due <= ?"
+            " ORDER BY due LIMIT ?",
             (time.time(), limit),
         )
         return [Webhook(*row) for row in rows]
@@ -95,12 +102,15 @@ class Store:
             (said, now + again_in, now if delivered else None, webhook_id),
         )
 
-    def webhooks(self) -> list[dict[str, Any]]:
+    def webhooks(self, *, limit: int = 1000) -> list[dict[str, Any]]:
+        """Newest first."""
         rows = self._database.execute(
-            "SELECT id, body, attempts, delivered IS NOT NULL, last FROM webhooks ORDER BY rowid DESC LIMIT 1000"
+            "SELECT id, provider, body, attempts, delivered IS NOT NULL, last FROM webhooks"
+            " ORDER BY rowid DESC LIMIT ?",
+            (limit,),
         )
-        names = ("id", "body", "attempts", "delivered", "last")
-        return [dict(zip(names, row, strict=True)) | {"body": json.loads(row[1])} for row in rows]
+        names = ("id", "provider", "body", "attempts", "delivered", "last")
+        return [dict(zip(names, row, strict=True)) | {"body": json.loads(row[2])} for row in rows]
 
     def forget(self) -> None:
         for table in ("payments", "answers", "webhooks"):

@@ -8,7 +8,6 @@ from app.core.audit import audit
 from app.core.database import AnyRow, Database, WriteSession
 from app.core.jobs import ReportProgress, enqueue
 from app.core.logging import get_logger
-from app.core.money import CURRENCIES
 from app.crud import catalogue
 from app.crud.catalogue import Listed
 from app.integrations.errors import Rejected
@@ -81,10 +80,7 @@ class CatalogueService:
 
 def _listed(item: MarketplaceProduct) -> Listed | None:
     """None for what can't be sold: archived, without a price, in a currency that nobody knows."""
-    decimals = CURRENCIES.get(item.currency)
-    if item.archived or decimals is None:
+    price = item.amount
+    if item.archived or price is None or not 0 < price <= MAX_PRICE:
         return None
-    price = item.price.scaleb(decimals)
-    if price != int(price) or not 0 < price <= MAX_PRICE:
-        return None
-    return Listed(item.sku, item.name, int(price), item.currency, min(item.stock, MAX_STOCK))
+    return Listed(item.sku, item.name, price, item.currency, min(item.stock, MAX_STOCK))

@@ -12,6 +12,7 @@ from app.core.enums import OrderStatus, PaymentStatus
 from app.core.errors import Forbidden, InvalidTransition, NotFound
 from app.core.jobs import JobFailed, enqueue
 from app.core.logging import get_logger
+from app.core.once import Once
 from app.crud.orders import orders
 from app.crud.payments import payments
 from app.integrations.deadline import within
@@ -36,17 +37,20 @@ class PaymentService:
     provider: PaymentsClient
     return_url: str
 
-    async def pay(self, *, principal: Principal, order_id: int) -> PaymentRead:
+    async def pay(self, *, principal: Principal, order_id: int, once: Once) -> PaymentRead:
         """The order's one live payment, made now if there is none. InvalidTransition unless the order waits for it."""
         async with self.database.session_scope() as session:
+            await once.begin(session)
             claimed = await self._claim(session, principal, order_id)
-        if claimed.provider_id is None:
+            if (answer := _payable(claimed)) is not None:
+                await once.end(session, answer)
+        if answer is None:
             with within(ANSWER_WITHIN):
-                claimed = await self._make(claimed)
-        if claimed.status is not PaymentStatus.PENDING or not (claimed.provider_id and claimed.checkout_url):
+                answer = _payable(await self._make(claimed, once))
+        if answer is None:
             # While the provider was asked, the order was cancelled or even paid.
             raise InvalidTransition("The order does not wait for a payment any more.")
-        return PaymentRead(payment_id=claimed.provider_id, checkout_url=claimed.checkout_url)
+        return answer
 
     async def cancel(self, message: CancelPayment) -> dict[str, str]:
         """Make a withdrawn payment impossible at the provider; one that was paid meanwhile comes back as an event."""
@@ -103,7 +107,7 @@ class PaymentService:
             session, Payment(order_id=order.id, amount=order.total_amount, currency=order.currency)
         )
 
-    async def _make(self, claimed: Payment | AnyRow) -> Payment:
+    async def _make(self, claimed: Payment | AnyRow, once: Once | None = None) -> Payment:
         """The payment as the provider knows it: made there, or found there under its key."""
         try:
             made = await self.provider.create(
@@ -118,9 +122,9 @@ class PaymentService:
             log.exception("the payment provider refuses to make a payment", payment_id=claimed.id)
             await self._record(claimed, None)
             raise
-        return await self._record(claimed, made)
+        return await self._record(claimed, made, once)
 
-    async def _record(self, claimed: Payment | AnyRow, made: AtProvider | None) -> Payment:
+    async def _record(self, claimed: Payment | AnyRow, made: AtProvider | None, once: Once | None = None) -> Payment:
         async with self.database.session_scope() as session:
             await orders.lock(session, claimed.order_id)
             payment = await payments.lock(session, claimed.id)
@@ -132,10 +136,20 @@ class PaymentService:
                 changes = {"provider_id": made.payment_id, "checkout_url": made.checkout_url}
             if payment.status is PaymentStatus.CREATING:
                 changes["status"] = PaymentStatus.PENDING if made else PaymentStatus.FAILED
-            return await payments.patch(session, payment, changes)
+            recorded = await payments.patch(session, payment, changes)
+            if once is not None and (answer := _payable(recorded)) is not None:
+                await once.end(session, answer)
+            return recorded
 
     async def _job_row(self, payment_id: int) -> AnyRow:
         payment = await payments.get(self.database.read, payment_id)
         if payment is None:
             raise JobFailed("the payment is gone")
         return payment
+
+
+def _payable(payment: Payment) -> PaymentRead | None:
+    """Where it is paid; None when it can't be, not yet or not any more."""
+    if payment.status is not PaymentStatus.PENDING or not (payment.provider_id and payment.checkout_url):
+        return None
+    return PaymentRead(payment_id=payment.provider_id, checkout_url=payment.checkout_url)

@@ -4,6 +4,7 @@ from typing import Any
 
 from app.core.database import WriteSession
 from app.core.jobs import enqueue
+from app.crud.jobs import jobs
 from app.schemas.messages.catalogue import SyncCatalogue
 from app.schemas.payments import PaymentEvent, PaymentEventType
 from app.services.payment_webhooks import apply_event
@@ -23,5 +24,8 @@ async def apply_catalogue_change(session: WriteSession, kind: str, _: Any) -> bo
     """Something about a product of the marketplace: what it says is not trusted, the catalogue is read anew."""
     if not kind.startswith("product."):
         return False
-    await enqueue(session, SyncCatalogue())
+    job = await jobs.written(session, await enqueue(session, SyncCatalogue()))
+    if job.attempt:
+        # It may have passed this product, and an attempt that follows goes on behind it.
+        await enqueue(session, SyncCatalogue(again=True))
     return True

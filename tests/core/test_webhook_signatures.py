@@ -12,7 +12,8 @@ from standardwebhooks.webhooks import Webhook
 from app.core.errors import Invalid, InvalidSignature
 from app.core.webhook_signatures import GitHubVerifier, StandardVerifier, new_secret, secret_key, sign
 
-# The vectors that Standard Webhooks publishes: in its libraries' tests, and in its guide to verifying by hand.
+# What is published with the standard: in its libraries' tests, github.com/standard-webhooks/standard-webhooks
+# (libraries/*/tests), and in its authors' guide, docs.svix.com/receiving/verifying-payloads/how-manual.
 VECTORS = [
     (
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -29,7 +30,7 @@ VECTORS = [
         b"v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=",
     ),
 ]
-# And the one that GitHub publishes.
+# And the one that GitHub publishes: docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries.
 GITHUB = (
     "It's a Secret to Everybody",
     b"Hello, World!",

@@ -87,6 +87,12 @@ class ApiProcess:
                 self._process.kill()
                 self._process.wait()
 
+    def kill(self) -> None:
+        """As the kernel would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     @property
     def rss(self) -> int:
         """Resident memory in bytes (Linux)."""

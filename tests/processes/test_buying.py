@@ -48,7 +48,7 @@ async def shop(
     api = ApiProcess(tmp_path_factory.mktemp("api"), environment | {"REDIS_URL": own_valkey.url})
     await api.start()
     worker = spawn("worker", **environment)
-    with running_sandbox(webhook_url=f"{api.url}{API}/webhooks/payments", port=port) as sandbox:
+    with running_sandbox(webhook_url=f"{api.url}{API}/webhooks", port=port) as sandbox:
         await worker.ready()
         yield Shop(api, sandbox)
     api.stop()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.core.jobs import JobMessage
-from app.integrations.errors import PartnerError
+from app.integrations.errors import Malformed, PartnerError
 from app.schemas.messages.catalogue import SyncCatalogue
 from app.services.catalogue import RunMoved
 from tests.partners import Sandbox
@@ -172,13 +172,22 @@ async def test_our_own_products_stay_ours(shop: World, sandbox: Sandbox) -> None
 
 
 async def test_what_can_not_be_sold_is_left_out(shop: World, sandbox: Sandbox) -> None:
-    """No price, a currency that nobody knows, half a yen: not in the shop, and the others are."""
-    bad = {1: {"price": "0.00"}, 2: {"currency_code": "ABC"}, 3: {"currency_code": "JPY", "price": "9.50"}}
-    sandbox.catalogue(size=5, set=bad | {4: {"currency_code": "JPY", "price": "950.00"}})
+    """No price, a currency that nobody knows, more than our money can say: not in the shop, and the others are."""
+    bad = {1: {"price": "0.00"}, 2: {"currency_code": "ABC"}, 3: {"price": "9999999999.00"}}
+    good = {4: {"currency_code": "JPY", "price": "950.00"}, 5: {"currency_code": "KWD", "price": "1.250"}}
+    sandbox.catalogue(size=5, set=bad | good)
     result = await sync(shop)
     assert result | {"seen": 5, "added": 2, "refused": 3} == result
     found = await products(shop)
-    assert {sku: row.price for sku, row in found.items()} == {"MP-000004": 950, "MP-000005": 199 + 5 * 7919 % 20_000}
+    assert {sku: row.price for sku, row in found.items()} == {"MP-000004": 950, "MP-000005": 1250}
+
+
+async def test_a_price_that_its_currency_can_not_say_stops_the_page(shop: World, sandbox: Sandbox) -> None:
+    """Half a yen is no price that anybody could be charged: the page is malformed, by a reason that names the place."""
+    sandbox.catalogue(size=3, set={2: {"currency_code": "JPY", "price": "9.50"}})
+    with pytest.raises(Malformed, match=r"result\.items\.1: price_finer_than_its_currency"):
+        await sync(shop)
+    assert await shop.count("products") == 0
 
 
 async def test_stock_that_orders_hold_is_not_sold_again(

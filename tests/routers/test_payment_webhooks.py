@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from app.core.jobs import enqueue
 from app.schemas.messages.catalogue import SyncCatalogue
 from app.schemas.messages.orders import OrderMail, SendOrderMail
 from app.tasks.attempt import Runner
@@ -71,3 +72,19 @@ async def test_a_change_at_the_marketplace_has_the_catalogue_read(client: httpx.
     for row in await shop.rows("SELECT id FROM jobs WHERE name = 'webhook.handle'"):
         await runner.run(row.id)
     await shop.assert_enqueued(SyncCatalogue)
+
+
+async def test_a_change_while_the_catalogue_is_read_is_not_missed(client: httpx.AsyncClient, shop: World) -> None:
+    """A synchronisation that has begun may have passed the product: one more follows it, and one is enough."""
+    async with shop.database.session_scope() as session:
+        await enqueue(session, SyncCatalogue())
+    await shop.execute("UPDATE jobs SET status = 'running', attempt = 1, lease_token = gen_random_uuid()")
+    for number in range(3):
+        sent = body("product.stock_changed", sku="sku-1")
+        headers = marketplace(f"d-{number}", marketplace_secret(shop.container), sent)
+        assert (await client.post(f"{API}/webhooks/marketplace", content=sent, headers=headers)).status_code == 202
+    runner = Runner(shop.database, bodies(shop.container), shop.container.settings.jobs)
+    for row in await shop.rows("SELECT id FROM jobs WHERE name = 'webhook.handle'"):
+        await runner.run(row.id)
+    await shop.assert_enqueued(SyncCatalogue, again=False)
+    await shop.assert_enqueued(SyncCatalogue, again=True)

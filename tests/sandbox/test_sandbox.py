@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +18,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.config.partners import DEVELOPMENT_PAYMENTS_KEY, DEVELOPMENT_PAYMENTS_SECRET
+from app.config.partners import (
+    DEVELOPMENT_MARKETPLACE_SECRET,
+    DEVELOPMENT_PAYMENTS_KEY,
+    DEVELOPMENT_PAYMENTS_SECRET,
+)
+from app.core.webhook_signatures import GitHubVerifier
 from tests.partners import Sandbox, running_sandbox, serving
 
 ORDER = {"order_id": 7, "amount": 1250, "currency": "EUR", "return_url": "http://127.0.0.1/orders/7?a=1&b=<2>"}
@@ -50,8 +56,8 @@ def sandbox(receiver: Receiver) -> Iterator[Sandbox]:
     async def take(request: Request) -> Response:
         return await receiver(request)
 
-    app = Starlette(routes=[Route("/hook", take, methods=["POST"])])
-    with serving(app) as url, running_sandbox(webhook_url=f"{url}/hook") as sandbox:
+    app = Starlette(routes=[Route("/hooks/{provider}", take, methods=["POST"])])
+    with serving(app) as url, running_sandbox(webhook_url=f"{url}/hooks") as sandbox:
         yield sandbox
 
 
@@ -109,6 +115,71 @@ def test_payments_outlive_a_restart(tmp_path: Path) -> None:
         payment_id = create(sandbox).json()["payment_id"]
     with running_sandbox(state=tmp_path / "deep" / "sandbox.sqlite3") as sandbox:
         assert httpx.get(f"{sandbox.url}/checkout/{payment_id}").status_code == 200
+
+
+def test_a_stock_that_changes_is_told(sandbox: Sandbox, receiver: Receiver) -> None:
+    """By the button of the first page and by the control route: the catalogue has it, and a webhook signed GitHub's way
+    says so, sent until it is taken."""
+    clicked = httpx.post(sandbox.url, data={"product": "7", "stock": "3"}, follow_redirects=True)
+    assert (clicked.status_code, "product.stock_changed" in clicked.text) == (200, True)
+    told = httpx.post(f"{sandbox.url}/sandbox/stock", json={"product": 8, "stock": 0})
+    assert told.status_code == 202
+    deadline = time.monotonic() + 15
+    while len(receiver.taken) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    bodies = {}
+    for headers, body in receiver.taken:
+        key = [DEVELOPMENT_MARKETPLACE_SECRET]
+        delivery = GitHubVerifier(key).verify(
+            [(name.encode(), value.encode()) for name, value in headers.items()], body
+        )
+        bodies[delivery] = json.loads(body)
+    assert bodies[told.json()["id"]] == {
+        "type": "product.stock_changed",
+        "data": {"product_id": 8, "offer_id": "MP-000008", "stock": 0},
+    }
+    assert [one["provider"] for one in sandbox.webhooks] == ["marketplace"] * 2
+    ask = {"last_id": "6", "limit": 2}
+    listed = httpx.post(f"{sandbox.url}/v2/product/list", json=ask, headers={"Api-Key": "sandbox-marketplace-key"})
+    assert [item["stock"] for item in listed.json()["result"]["items"]] == [3, 0]
+
+
+def test_the_first_page_shows_what_there_is(sandbox: Sandbox) -> None:
+    """Payments with their checkout, products, what was sent; a form that makes no sense is a 4xx."""
+    made = create(sandbox).json()
+    shown = httpx.get(sandbox.url)
+    assert shown.headers["content-type"].startswith("text/html")
+    assert f'href="/checkout/{made["payment_id"]}"' in shown.text
+    assert "12.50 EUR" in shown.text
+    assert "10,000 products" in shown.text
+    requests = sandbox.requests
+    for form, status in (({"product": "x"}, 400), ({}, 400), ({"product": "99999", "stock": "1"}, 404)):
+        assert httpx.post(sandbox.url, data=form).status_code == status
+    assert httpx.post(f"{sandbox.url}/sandbox/stock", json={"product": 0, "stock": 1}).status_code == 404
+    assert httpx.post(f"{sandbox.url}/sandbox/stock", content=b"{").status_code == 400
+    assert sandbox.requests == requests, "pages meet no fault and are no partner's request"
+
+
+@pytest.mark.parametrize(("currency", "shown"), [("JPY", "1,250 JPY"), ("KWD", "1.250 KWD"), ("XXX", "1250 minor")])
+def test_an_amount_is_said_in_its_currency(sandbox: Sandbox, currency: str, shown: str) -> None:
+    """A yen has no hundredths, a dinar has thousandths, and what is no currency is not guessed at."""
+    made = httpx.post(f"{sandbox.url}/v1/payments", json=ORDER | {"currency": currency}, headers=HEADERS).json()
+    assert shown in httpx.get(made["checkout_url"]).text
+
+
+def test_a_file_of_an_older_sandbox_is_read(tmp_path: Path) -> None:
+    """Webhooks that were kept before the marketplace sent any are the payment provider's."""
+    file = tmp_path / "sandbox.sqlite3"
+    with sqlite3.connect(file) as old:
+        old.execute(
+            "CREATE TABLE webhooks (id TEXT PRIMARY KEY, body TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
+            " due REAL NOT NULL, delivered REAL, last TEXT)"
+        )
+        old.execute("INSERT INTO webhooks (id, body, due) VALUES ('msg_1', '{}', 0)")
+    old.close()
+    with running_sandbox(state=file) as sandbox:
+        assert [(one["id"], one["provider"]) for one in sandbox.webhooks] == [("msg_1", "payments")]
 
 
 def test_strangers_are_refused(sandbox: Sandbox) -> None:

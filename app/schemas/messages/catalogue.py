@@ -11,6 +11,10 @@ class SyncCatalogue(JobMessage):
     name: ClassVar[str] = "catalogue.sync"
     retry: ClassVar[Retry] = Retry(max_attempts=12, base=2, cap=300)
     timeout: ClassVar[float] = 900
+    max_running: ClassVar[int | None] = 1
+
+    again: bool = False
+    """After one that has begun already: it may have read what has changed since."""
 
     def unique_key(self) -> str:
-        return "marketplace"
+        return "marketplace, again" if self.again else "marketplace"
