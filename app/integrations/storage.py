@@ -58,8 +58,8 @@ class Storage(Protocol):
         """Remove the object; a missing one is fine, as for a job that runs again. Raises `StorageUnavailable`."""
         ...
 
-    async def link(self, key: str, *, seconds: int, name: str, media_type: str) -> str | None:
-        """An address from which anybody may fetch the object for so long, as a file of that name and type.
+    async def link(self, key: str, *, seconds: int, media_type: str, name: str | None = None) -> str | None:
+        """An address from which anybody may fetch the object for so long, as a file of that name, or to be shown.
 
         None: this store has none, and the caller streams. Whether the object is there is not looked at. Raises
         `StorageUnavailable`.
@@ -131,7 +131,7 @@ class LocalStorage:
         except OSError as error:
             raise _translated(error, key) from error
 
-    async def link(self, key: str, *, seconds: int, name: str, media_type: str) -> str | None:  # noqa: ARG002
+    async def link(self, key: str, *, seconds: int, media_type: str, name: str | None = None) -> str | None:  # noqa: ARG002
         self._path(key)
         return None
 

@@ -77,14 +77,11 @@ class S3Storage:
         check_key(key)
         await self._call("delete_object", key)
 
-    async def link(self, key: str, *, seconds: int, name: str, media_type: str) -> str | None:
+    async def link(self, key: str, *, seconds: int, media_type: str, name: str | None = None) -> str | None:
         check_key(key)
-        parameters = {
-            "Bucket": self._bucket,
-            "Key": key,
-            "ResponseContentDisposition": f'attachment; filename="{name}"',
-            "ResponseContentType": media_type,
-        }
+        parameters = {"Bucket": self._bucket, "Key": key, "ResponseContentType": media_type}
+        if name is not None:
+            parameters["ResponseContentDisposition"] = f'attachment; filename="{name}"'
         try:
             client = await self._outside.get()
             return str(await client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds))

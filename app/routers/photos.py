@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
 
 from app.core.enums import PhotoSize
 from app.dependencies.access import DoctorsWriter
@@ -13,7 +14,7 @@ from app.routers.responses import PathId, accepted
 from app.routers.route import Router
 from app.routers.uploads import FILE_FORM, stored_once
 from app.schemas.jobs import JobRead
-from app.services.photos import HEAD
+from app.services.photos import HEAD, MEDIA_TYPE
 
 router = Router(prefix="/doctors", tags=["clinic"])
 # The URLs that a doctor shows name the version: what they give never changes. Without it, the photo may.
@@ -56,7 +57,8 @@ async def delete_photo(
     "/{doctor_id}/photo/{size}",
     response_class=Response,
     responses={
-        200: {"description": "The photo", "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}}}
+        200: {"description": "The photo", "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        307: {"description": "The photo is at `Location`, for a while"},
     },
 )
 async def get_photo(
@@ -67,9 +69,14 @@ async def get_photo(
     v: Annotated[str | None, Query(max_length=64, description="the version, as the doctor's `photo` names it")] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """To be kept for good under its version; without one, or with a former one, the present photo for a minute."""
+    """To be kept for good under its version; without one, or with a former one, the present photo for a minute. Or a
+    redirect to where it is kept."""
     photo = await photos.get(read, doctor_id=doctor_id, size=size, known=if_none_match)
+    if photo.link is not None:
+        # No ETag: a 304 would give new life to a kept redirect whose link has ended.
+        age = photos.link_seconds // 2 if v == photo.version else min(60, photos.link_seconds // 2)
+        return RedirectResponse(photo.link, headers={"Cache-Control": f"public, max-age={age}"})
     headers = {"ETag": photo.tag, "Cache-Control": _FOR_GOOD if v == photo.version else _FOR_NOW}
     if photo.content is None:
         return Response(status_code=304, headers=headers)
-    return Response(photo.content, media_type="image/webp", headers=headers)
+    return Response(photo.content, media_type=MEDIA_TYPE, headers=headers)

@@ -265,7 +265,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         reports=ReportService(settings.clinic, database, storage),
         revenue=RevenueService(settings.clinic, database, storage),
         objects=objects,
-        photos=PhotoService(settings.photos, storage, objects),
+        photos=PhotoService(settings.photos, storage, objects, settings.storage.link_seconds),
         notifications=NotificationService(settings, database, mailer),
         housekeeping=HousekeepingService(
             settings.retention, database, storage, AppointmentService(settings.clinic.zone), objects

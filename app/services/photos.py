@@ -26,6 +26,7 @@ UNACCEPTED = timedelta(hours=1)
 ACCEPTED = timedelta(hours=24)
 """How long an upload is kept for attempts, those that an operator asks for included."""
 HEAD = 12
+MEDIA_TYPE = "image/webp"
 
 
 def is_image(head: bytes) -> bool:
@@ -36,11 +37,12 @@ def is_image(head: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ServedPhoto:
-    """`content` is None when the client has it already."""
+    """`content`, or a `link` to where the store itself gives it for a while; neither when the client has it already."""
 
     tag: str
     version: str
-    content: bytes | None
+    content: bytes | None = None
+    link: str | None = None
 
 
 def _render(file: bytes, max_pixels: int) -> dict[PhotoSize, bytes]:
@@ -59,6 +61,7 @@ class PhotoService:
     settings: PhotoSettings
     storage: Storage
     objects: ObjectService
+    link_seconds: int
 
     async def stage(
         self, read: ReadSession, *, principal: Principal, doctor_id: int, head: bytes, chunks: AsyncIterator[bytes]
@@ -141,10 +144,15 @@ class PhotoService:
             version = doctor.photo.partition("/")[2]
             tag = f'"{version}-{size.value}"'
             if none_match(known, tag):
-                return ServedPhoto(tag, version, None)
+                return ServedPhoto(tag, version)
+            key = _keys(doctor.photo)[size]
             try:
+                link = await self.storage.link(key, seconds=self.link_seconds, media_type=MEDIA_TYPE)
+                if link is not None:
+                    await self.storage.size(key)
+                    return ServedPhoto(tag, version, link=link)
                 # Read whole, some 200 KiB at most: a file that is gone has to be known before the answer begins.
-                content = b"".join([chunk async for chunk in self.storage.open(_keys(doctor.photo)[size])])
+                content = b"".join([chunk async for chunk in self.storage.open(key)])
                 return ServedPhoto(tag, version, content)
             except ObjectMissing:
                 continue  # replaced since the row was read

@@ -193,3 +193,25 @@ async def test_the_result_of_a_job_is_a_redirect(
     async with httpx.AsyncClient(trust_env=False) as outside:
         assert (await outside.get(answer.headers["location"])).content == b"%PDF"
     assert (await client.get(f"{API}/jobs/2/result", headers=person.headers)).status_code == 404
+
+
+async def test_a_photo_is_a_redirect(
+    client: httpx.AsyncClient, container: Container, world: World, storage: S3Storage, app: Any
+) -> None:
+    """With a bucket, a photo's address sends whoever asks to the store, to be kept for less than the link is good, and
+    shown, not saved; one that is gone is 404, and one that the client has is 304."""
+    photos = dataclasses.replace(container.photos, storage=storage, link_seconds=60)
+    app.state.container = dataclasses.replace(container, storage=storage, photos=photos)
+    await world.doctor(photo="1/7-abc")
+    await storage.put("photos/1/7-abc/small.webp", b"WebP")
+    place = f"{API}/doctors/1/photo/small"
+    for query, age in (("?v=7-abc", 30), ("", 30)):
+        answer = await client.get(place + query)
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, f"public, max-age={age}")
+        assert "etag" not in answer.headers
+        async with httpx.AsyncClient(trust_env=False) as outside:
+            shown = await outside.get(answer.headers["location"])
+        assert (shown.content, shown.headers["content-type"]) == (b"WebP", "image/webp")
+        assert "content-disposition" not in shown.headers
+    assert (await client.get(f"{API}/doctors/1/photo/large")).status_code == 404
+    assert (await client.get(place, headers={"If-None-Match": '"7-abc-small"'})).status_code == 304
