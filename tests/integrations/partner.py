@@ -1,10 +1,11 @@
-"""A client of nobody in particular, and a transport that plays its partner."""
+"""A client of nobody in particular, and respx in the place of its partner."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import ClassVar
 
 import httpx
+import respx
 from pydantic import BaseModel
 
 from app.integrations.base import PartnerClient
@@ -33,24 +34,29 @@ Answer = httpx.Response | Exception
 OK = httpx.Response(200, json={"hello": "world"})
 
 
-class Partner(httpx.AsyncBaseTransport):
-    """Answers in the order that was given, the last one for ever; keeps the requests."""
+class Partner:
+    """Answers in the order that was given, the last one for ever; keeps the requests, those given up too."""
 
     def __init__(self, *answers: Answer, seconds: float = 0) -> None:
         self.requests: list[httpx.Request] = []
         self.seconds = seconds
         self.answers = list(answers) or [OK]
+        self._router = respx.MockRouter(assert_all_called=False)
+        self._router.route(host="vendor.example").mock(side_effect=self._answer)
+        self.transport = httpx.MockTransport(self._handle)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         await asyncio.sleep(self.seconds)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        stream = answer.stream
-        if not isinstance(stream, Endless):
-            stream = httpx.ByteStream(answer.content)
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=stream)
+        return answer
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        # respx reads a body before it hands it over; the wire's is still to be read.
+        found = await self._router.async_handler(request)
+        return httpx.Response(found.status_code, headers=found.headers, stream=found.stream)
 
 
 class Endless(httpx.AsyncByteStream):
@@ -71,7 +77,7 @@ def client(partner: Partner, *, policy: Policy = QUICK, circuits: Circuits | Non
         circuits=circuits or Circuits(None),
         headers={"Authorization": f"Bearer {KEY}"},
         policy=policy,
-        transport=partner,
+        transport=partner.transport,
     )
 
 
