@@ -18,7 +18,9 @@ from sqlalchemy import text
 from app.config import get_settings
 from app.core.database import Database
 from app.core.logging import configure_logging
+from app.core.memory import settle
 from app.core.sealing import Sealer
+from app.core.wakeup import RedisWaker, use_waker, wake_relay
 from app.core.webhook_signatures import new_secret
 from app.services.container import build
 from app.services.webhook_endpoints import SEAL
@@ -72,6 +74,8 @@ async def load(database: Database, *, port: int, secret: bytes) -> None:
     for number in range(SECONDS):
         async with database.engine.begin() as connection:
             await connection.execute(text(_EVENTS), {"number": number, "some": PER_SECOND})
+        # As the service does after the commit of an event.
+        wake_relay()
         await asyncio.sleep(1)
 
 
@@ -79,13 +83,16 @@ async def measure(port: int) -> None:
     configure_logging(get_settings().log, process="worker")
     container = build(get_settings(), role="worker")
     secret = Sealer(container.settings.auth).seal(SEAL, new_secret().encode())
+    use_waker(RedisWaker(container.redis))
     deliverer = Deliverer(container)
+    settle()
     running = asyncio.create_task(deliverer.run())
     await load(container.database, port=port, secret=secret)
     await asyncio.sleep(3)
     async with container.database.engine.connect() as connection:
         row = (await connection.execute(text(_DELAYS))).one()
     deliverer.stop()
+    use_waker(None)
     await running
     await container.close()
     p50, p99, slowest = row.seconds

@@ -10,5 +10,5 @@ class WebhooksSettings(Concern):
     http too; nobody else's address is ever called but over https on the public internet."""
 
     allow_private: CommaSeparated = Field(default=[])
-    concurrency: int = Field(default=200, ge=1, le=2000, description="deliveries under way in each I/O worker")
+    concurrency: int = Field(default=200, ge=1, le=2000, description="slots for deliveries in each I/O worker")
     per_endpoint: int = Field(default=2, ge=1, description="of them, to one endpoint; one while it fails")

@@ -14,6 +14,8 @@ from app.models import WebhookDelivery, WebhookEndpoint
 
 CLAIM_TURNS = 0x64656C6976657279
 TRIED_FOR = timedelta(days=3)
+LONG = timedelta(seconds=1)
+"""Whoever answers later than that is not asked for two things at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class WebhookDeliveryCRUD(CRUDBase[WebhookDelivery]):
         """Take due deliveries with what it needs to send them; each is nobody else's until its lease ends.
 
         A delivery waits while an earlier one of its object to the same endpoint is pending. An endpoint has at most
-        `per_endpoint` under way, one while it fails; those that fail get at most `failing_limit` in all.
+        `per_endpoint` under way, one while it fails or lets one wait for LONG; those that fail get at most
+        `failing_limit` in all.
         """
         await take_turns(session, CLAIM_TURNS)
         values = {
@@ -68,6 +71,7 @@ class WebhookDeliveryCRUD(CRUDBase[WebhookDelivery]):
             "failing_limit": failing_limit,
             "per_endpoint": per_endpoint,
             "lease": timedelta(seconds=lease_seconds),
+            "long": LONG,
         }
         return (await session.execute(_CLAIM, values)).all()
 
@@ -136,11 +140,12 @@ class WebhookDeliveryCRUD(CRUDBase[WebhookDelivery]):
 # a claim looks at no more than a few rows of it.
 _CLAIM = text("""
 WITH busy AS (
-    SELECT endpoint_id, count(*) AS number FROM webhook_deliveries
+    SELECT endpoint_id, count(*) AS number, min(last_attempt_at) AS since FROM webhook_deliveries
     WHERE leased_until IS NOT NULL AND leased_until > now() GROUP BY endpoint_id
 ), ready AS (
     SELECT e.id, e.failures > 0 AS failing,
-        CASE WHEN e.failures > 0 THEN 1 ELSE CAST(:per_endpoint AS integer) END - coalesce(b.number, 0) AS free
+        CASE WHEN e.failures > 0 OR b.since < now() - CAST(:long AS interval) THEN 1
+            ELSE CAST(:per_endpoint AS integer) END - coalesce(b.number, 0) AS free
     FROM webhook_endpoints e LEFT JOIN busy b ON b.endpoint_id = e.id
     WHERE e.is_active AND e.deleted_at IS NULL AND (e.paused_until IS NULL OR e.paused_until <= now())
 ), first AS (

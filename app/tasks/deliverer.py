@@ -4,8 +4,10 @@ A delivery waits for a stranger's server. So it takes no slot of the jobs, and n
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -15,6 +17,7 @@ from app.core.database import AnyRow, is_retryable, is_unavailable
 from app.core.logging import get_logger
 from app.core.metrics import WEBHOOK_SECONDS, WEBHOOKS
 from app.core.wakeup import listen
+from app.crud.webhook_deliveries import LONG
 from app.services.container import Container
 from app.services.webhook_delivery import LEASE_SECONDS, Sent
 from app.tasks.cancellation import came, cancel
@@ -22,9 +25,19 @@ from app.tasks.cancellation import came, cancel
 log = get_logger(__name__)
 BREATH = 0.05
 """Seconds between two claims: what comes in between is claimed together."""
+LONG_SECONDS = LONG.total_seconds()
+"""An attempt that has lasted for longer waits beside the slots: all of them together hold half of these at most."""
 EXPIRE_INTERVAL = 60.0
 STOP_SECONDS = 2.0
 OUTCOMES = 200
+MOST_AT_ONCE = 4
+"""Attempts under way for each slot, those that wait beside them included."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    since: float
+    failing: bool
 
 
 class Deliverer:
@@ -35,7 +48,7 @@ class Deliverer:
         self._interval = container.settings.jobs.relay_interval
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._under_way: dict[asyncio.Task[None], bool] = {}
+        self._under_way: dict[asyncio.Task[None], _UnderWay] = {}
         self._outcomes: Batcher[Sent] = Batcher(
             self._settle, weigh=lambda _: 1, batch=OUTCOMES, waiting=10 * self._settings.concurrency
         )
@@ -68,20 +81,31 @@ class Deliverer:
         for delivery in claimed:
             # A context of its own: an attempt belongs to nobody's request.
             task = asyncio.get_running_loop().create_task(self._attempt(delivery), context=Context())
-            self._under_way[task] = delivery.failures > 0
+            self._under_way[task] = _UnderWay(time.monotonic(), failing=delivery.failures > 0)
             task.add_done_callback(self._under_way.pop)
         if not claimed:
             await came(self._wake, within=self._interval)
 
     async def _claim(self) -> Sequence[AnyRow]:
-        free = self._settings.concurrency - len(self._under_way)
+        free, free_for_failing = self._free()
         if free <= 0:
             return []
         return await self._deliveries.claim(
-            limit=free,
-            failing_limit=max(0, self._settings.concurrency // 2 - sum(self._under_way.values())),
-            per_endpoint=self._settings.per_endpoint,
+            limit=free, failing_limit=free_for_failing, per_endpoint=self._settings.per_endpoint
         )
+
+    def _free(self) -> tuple[int, int]:
+        """How many more may be claimed, and how many of them for endpoints that fail.
+
+        However many receivers hang at once, half of the slots are for those that answer. A task that waits costs memory
+        and a socket, so there is an end to it.
+        """
+        slots, now = self._settings.concurrency, time.monotonic()
+        waiting = sum(now - one.since > LONG_SECONDS for one in self._under_way.values())
+        failing = sum(one.failing for one in self._under_way.values())
+        beside = max(0, waiting - slots // 2)
+        free = min(slots - (len(self._under_way) - beside), MOST_AT_ONCE * slots - len(self._under_way))
+        return free, max(0, slots // 2 - failing)
 
     async def _attempt(self, delivery: AnyRow) -> None:
         sent = await self._deliveries.send(delivery)

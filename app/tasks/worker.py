@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from app.config import Settings, get_settings
 from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
+from app.core.memory import settle
 from app.core.ops_server import OpsServer
 from app.core.tracing import start_tracing, stop_tracing
 from app.core.wakeup import RedisWaker, use_waker
@@ -150,6 +151,7 @@ async def _serve(settings: Settings) -> None:
         asyncio.create_task(consumer.run()),
         asyncio.create_task(worker.main()),
     )
+    settle()
     log.info("started", concurrency=settings.jobs.concurrency)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)

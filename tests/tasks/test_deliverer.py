@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from app.tasks.deliverer import Deliverer
+from app.tasks.deliverer import MOST_AT_ONCE, Deliverer
 from tests.outgoing import Outgoing
 from tests.receiver import receiver
 from tests.support import eventually
@@ -83,6 +84,29 @@ async def test_partners_that_hang_delay_nobody_else(outgoing: Outgoing) -> None:
             )
             assert took < timedelta(seconds=8)
             assert hanging.most_under_way <= 2 * HANGING
+
+
+@pytest.mark.timeout(60)
+async def test_more_partners_hang_than_there_are_slots(outgoing: Outgoing) -> None:
+    """Twice as many first attempts that hang as there are slots: the others are served long before these have ended,
+    though nobody could know beforehand who would hang; and there is an end to how many are under way."""
+    slots = 10
+    settings = outgoing.container.settings.model_copy(deep=True)
+    settings.webhooks.concurrency = slots
+    outgoing = replace(outgoing, container=replace(outgoing.container, settings=settings))
+    async with receiver(30.0) as hanging, receiver() as healthy:
+        for _ in range(2 * slots):
+            await outgoing.subscribe(hanging.url(), "user.registered")
+        for _ in range(5):
+            await outgoing.subscribe(healthy.url("/healthy"), "user.registered")
+        await add(outgoing, f"e.url = '{hanging.url()}'", 20)
+        async with at_work(outgoing):
+            await eventually(lambda: _has(hanging.received, slots))
+            await add(outgoing, f"e.url <> '{hanging.url()}'", 3)
+            await eventually(lambda: _has(healthy.received, 15))
+            assert await outgoing.world.scalar("SELECT count(*) FROM webhook_deliveries WHERE duration_ms > 5000") == 0
+            assert hanging.most_under_way <= MOST_AT_ONCE * slots
+    assert len(healthy.received) == 15
 
 
 async def _has(received: Sequence[object], number: int) -> bool:
