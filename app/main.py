@@ -45,6 +45,7 @@ from app.routers import (
     webhooks,
     well_known,
 )
+from app.routers.direct import Direct
 from app.routers.route import BASE_PATH
 from app.routers.uploads import ENVELOPE
 from app.services.container import Container, build
@@ -168,6 +169,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
                 "RateLimit-Reset",
             ],
         )
+    # What follows a webhook needs; what comes before it is for browsers and users.
+    app.add_middleware(Direct, path=f"{BASE_PATH}{webhooks.ADDRESS}", handle=webhooks.receive_directly)
     if "*" not in settings.api.allowed_hosts:
         app.add_middleware(TrustedHosts, allowed_hosts=settings.api.allowed_hosts)
     app.add_middleware(

@@ -151,10 +151,10 @@ class SingleStatements:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine.sync_engine
 
-    async def execute(self, statement: Executable) -> Rows:
+    async def execute(self, statement: Executable, values: Values = None) -> Rows:
         def run() -> Rows:
             with self._engine.connect() as connection:
-                result = connection.execute(statement)
+                result = connection.execute(statement, values)
                 return Rows(result.all() if result.returns_rows else ())
 
         return await greenlet_spawn(run)

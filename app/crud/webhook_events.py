@@ -1,7 +1,7 @@
 """Webhooks that partners sent."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Text, bindparam, delete, func, insert, lit
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.core.database import AnyRow, AnySelect, Base, ReadSession, WriteSession
+from app.core.database import AnyRow, AnySelect, Base, ReadSession, Step, WriteSession
 from app.core.enums import WebhookStatus
 from app.core.jobs import JobMessage
 from app.core.wakeup import wake_relay
@@ -42,12 +42,11 @@ class WebhookEventCRUD(CRUDBase[WebhookEvent]):
     async def with_body(self, read: ReadSession, event_id: int) -> AnyRow | None:
         return await read.first(select(WebhookEvent.__table__).where(WebhookEvent.id == event_id))
 
-    async def store(self, session: WriteSession, events: Sequence[Incoming], *, message: type[JobMessage]) -> int:
+    async def store(self, step: Step, events: Sequence[Incoming], *, message: type[JobMessage]) -> int:
         """Keep the events that are new, each with a `message` job that is told its id, all in one statement."""
-        rows = [asdict(event) for event in events]
-        values = {name: [row[name] for row in rows] for name in _KINDS}
-        stored = await session.execute(_store_statement(message), values)
-        session.after_commit(wake_relay)
+        values = {name: [getattr(event, name) for event in events] for name in _KINDS}
+        stored = await step.execute(_store_statement(message), values)
+        step.after_commit(wake_relay)
         return len(stored.all())
 
     async def settle(

@@ -1,7 +1,7 @@
 """The one table from errors to answers, all of one form (RFC 9457)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -151,7 +151,19 @@ async def unexpected(request: Request, error: Exception) -> Response:
     )
 
 
+_HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    errors.DomainError: _domain,
+    RequestValidationError: _validation,
+    HTTPException: _http,
+}
+
+
+async def foreseen(request: Request, error: Exception) -> Response | None:
+    """The answer to what a handler raised; None for what nobody foresaw."""
+    handler = next((_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS), None)
+    return await handler(request, error) if handler is not None else None
+
+
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(errors.DomainError, _domain)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

@@ -1,11 +1,13 @@
 """Webhooks from partners: verified, stored, answered; handled in the background."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
+from sqlalchemy.exc import DBAPIError
 
 from app.config import Settings
 from app.core.audit import audit
@@ -112,8 +114,14 @@ class WebhookInbox:
         return job_id
 
     async def _store(self, events: Sequence[Incoming]) -> None:
-        async with self._database.session_scope() as session:
-            await webhook_events.store(session, events, message=HandleWebhook)
+        async with asyncio.timeout(ANSWER_WITHIN):
+            try:
+                await webhook_events.store(self._database.single, events, message=HandleWebhook)
+            except DBAPIError as error:
+                # A pooled connection that died while idle: whatever it has stored is not stored twice.
+                if not error.connection_invalidated:
+                    raise
+                await webhook_events.store(self._database.single, events, message=HandleWebhook)
 
 
 def make_inbox(settings: Settings, database: Database) -> WebhookInbox:
