@@ -46,11 +46,17 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
     TLS still asks for the certificate of the name, and `Host` still says it.
     """
 
-    def __init__(self, scheme: str, resolver: Resolver, policy: AddressPolicy) -> None:
+    def __init__(
+        self,
+        scheme: str,
+        resolver: Resolver,
+        policy: AddressPolicy,
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
         self._scheme = scheme
         self._resolver = resolver
         self._policy = policy
-        self._network = httpcore.AnyIOBackend()
+        self._network = network or httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,

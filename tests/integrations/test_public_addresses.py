@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import httpcore
 import pytest
@@ -117,6 +118,27 @@ async def test_a_name_that_changes_between_the_check_and_the_call_leads_nowhere_
     assert "not public" in (second.error or "")
     assert names.asked == ["rebinding.example"] * 2, "asked once for each connection, and never by the socket itself"
     assert [one.headers["host"] for one in partner.received] == [f"rebinding.example:{partner.port}"]
+
+
+class Called(httpcore.AsyncNetworkBackend):
+    """A network that notes who is called, and where nobody answers."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+
+    async def connect_tcp(self, host: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        self.hosts.append(host)
+        raise httpcore.ConnectError
+
+
+async def test_what_is_connected_to_is_what_was_checked() -> None:
+    """A name that is public for the check and private a moment later: the public address is called, and no other; the
+    name is not looked up again, by us or by the socket."""
+    names, network = Names("1.1.1.1", "127.0.0.1"), Called()
+    backend = PinnedBackend("https", names, AddressPolicy([]), network)
+    with pytest.raises(httpcore.ConnectError):
+        await backend.connect_tcp("rebinding.example", 443, timeout=2)
+    assert (network.hosts, names.asked) == (["1.1.1.1"], ["rebinding.example"])
 
 
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:

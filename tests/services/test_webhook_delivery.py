@@ -1,10 +1,12 @@
 """Webhooks to partners, from the event to the partner's server and back."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
 from app.schemas.messages.mails import SendEndpointDisabledMail
+from app.services import webhook_delivery
 from app.services.webhook_delivery import RETRY
 from tests.outgoing import ENDPOINTS, Outgoing
 from tests.receiver import receiver
@@ -80,6 +82,22 @@ async def test_a_retry_says_the_same_under_the_same_id(outgoing: Outgoing) -> No
     assert len({request.body for request in partner.received}) == 1
     for request in partner.received:
         request.verified(endpoint["secret"])
+
+
+async def test_an_attempt_is_signed_at_its_own_time(outgoing: Outgoing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry an hour later says so, or a receiver that checks the time would never take it."""
+    hour_ago = time.time() - 3600
+    async with receiver(500, 200) as partner:
+        endpoint = await outgoing.subscribe(partner.url(), "user.registered")
+        await outgoing.register("ann@example.com")
+        with monkeypatch.context() as then:
+            then.setattr(webhook_delivery, "time", lambda: hour_ago)
+            await outgoing.deliver()
+        await outgoing.deliver(everything=True)
+    first, second = partner.received
+    assert (int(first.headers["webhook-timestamp"]), first.body) == (int(hour_ago), second.body)
+    assert abs(int(second.headers["webhook-timestamp"]) - time.time()) < 60
+    second.verified(endpoint["secret"])
 
 
 def test_the_delays_last_three_days() -> None:
