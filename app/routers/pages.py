@@ -9,14 +9,27 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from app.core.errors import NotFound
 from app.dependencies.resources import SettingsDep
+from app.routers.route import BASE_PATH
 
 router = APIRouter(include_in_schema=False)
 _PAGES = Path(__file__).parent / "html"
 _LANDING = (_PAGES / "landing.html").read_text(encoding="utf-8")
-_VERIFY = (_PAGES / "verify_email.html").read_text(encoding="utf-8")
-_RESET = (_PAGES / "reset_password.html").read_text(encoding="utf-8")
-_CONFIRM = (_PAGES / "confirm_email.html").read_text(encoding="utf-8")
+_LINK = (_PAGES / "link.html").read_text(encoding="utf-8")
+_PASSWORD_FIELD = (_PAGES / "password_field.html").read_text(encoding="utf-8")
 _DOCS = (_PAGES / "docs.html").read_text(encoding="utf-8")
+# Beside what every answer has (core/middleware.py): a document alone can be embedded, or ask for a device.
+_HEADERS = {
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in (
+            *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation"),
+            *("gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
+            *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking"),
+        )
+    ),
+    "X-Permitted-Cross-Domain-Policies": "none",
+}
 _SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
 
@@ -36,7 +49,23 @@ def _page(page: str, *, scripts: str = "", styles: str = "", images: str = "'non
     )
     for name, value in values.items():
         page = page.replace("{{" + name + "}}", value)
-    return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+    return HTMLResponse(page, headers=_HEADERS | {"Content-Security-Policy": policy})
+
+
+def _link(
+    *,
+    title: str,
+    button: str,
+    call: str,
+    done: str,
+    dead: str = "This link has been used already or has expired.",
+    fields: str = "",
+) -> HTMLResponse:
+    """The target of a link in a mail. It reads the token from the fragment, which no server and no log ever sees, and
+    posts it when the person clicks. What differs is outside of the script, whose digest the policy names."""
+    return _page(
+        _LINK, title=title, fields=fields, button=button, call=f"{BASE_PATH}/auth/{call}", done=done, dead=dead
+    )
 
 
 @router.get("/")
@@ -47,18 +76,34 @@ async def landing(settings: SettingsDep) -> HTMLResponse:
 
 @router.get("/verify-email")
 async def verify_email() -> HTMLResponse:
-    """Reads the token from the fragment, which no server and no log ever sees, and posts it when the person clicks."""
-    return _page(_VERIFY)
+    return _link(
+        title="Confirm your e-mail",
+        button="Confirm",
+        call="verify-email",
+        done="Thank you, your e-mail is confirmed.",
+    )
 
 
 @router.get("/reset-password")
 async def reset_password() -> HTMLResponse:
-    return _page(_RESET)
+    return _link(
+        title="Choose a new password",
+        fields=_PASSWORD_FIELD,
+        button="Set it",
+        call="password/reset",
+        done="Your new password is set. You are signed out everywhere; sign in with it.",
+    )
 
 
 @router.get("/confirm-email")
 async def confirm_email() -> HTMLResponse:
-    return _page(_CONFIRM)
+    return _link(
+        title="Confirm your new e-mail",
+        button="Confirm",
+        call="confirm-email",
+        done="Thank you, your account has its new e-mail.",
+        dead="This link has been used already, has expired, or its address belongs to another account.",
+    )
 
 
 @router.get("/docs")

@@ -19,6 +19,8 @@ from app.services.photos import HEAD, MEDIA_TYPE
 router = Router(prefix="/doctors", tags=["clinic"])
 # The URLs that a doctor shows name the version: what they give never changes. Without it, the photo may.
 _FOR_GOOD, _FOR_NOW = "public, max-age=31536000, immutable", "public, max-age=60"
+# Pages of any site may show it: it is public, and an application may be served from elsewhere.
+_ANYWHERE = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
 @router.put("/{doctor_id}/photo", status_code=202, response_model=JobRead, openapi_extra=FILE_FORM)
@@ -75,8 +77,8 @@ async def get_photo(
     if photo.link is not None:
         # No ETag: a 304 would give new life to a kept redirect whose link has ended.
         age = photos.link_seconds // 2 if v == photo.version else min(60, photos.link_seconds // 2)
-        return RedirectResponse(photo.link, headers={"Cache-Control": f"public, max-age={age}"})
-    headers = {"ETag": photo.tag, "Cache-Control": _FOR_GOOD if v == photo.version else _FOR_NOW}
+        return RedirectResponse(photo.link, headers=_ANYWHERE | {"Cache-Control": f"public, max-age={age}"})
+    headers = _ANYWHERE | {"ETag": photo.tag, "Cache-Control": _FOR_GOOD if v == photo.version else _FOR_NOW}
     if photo.content is None:
         return Response(status_code=304, headers=headers)
     return Response(photo.content, media_type=MEDIA_TYPE, headers=headers)
