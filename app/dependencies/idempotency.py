@@ -28,6 +28,13 @@ class StoredAnswer(Exception):
         self.status, self.headers, self.body = status, headers, body
 
 
+class Reservation(Protocol):
+    """What holds the key before the transaction of the request begins (idempotent_steps.py)."""
+
+    def answered(self) -> None:
+        """The answer is stored, and there is nothing to give back."""
+
+
 class Keeper(Protocol):
     """What the route does with the answer to a request under a key."""
 
@@ -53,8 +60,11 @@ class KeyedRequest:
     def named(self) -> dict[str, str]:
         return {"owner": self.owner, "route": self.route, "key": self.key}
 
-    async def admit(self, session: WriteSession) -> None:
-        """Hold the key until the transaction ends. Raises StoredAnswer, IdempotencyMismatch or IdempotencyInFlight."""
+    async def admit(self, session: WriteSession, *, reserved: bool = False) -> None:
+        """Hold the key until the transaction ends. Raises StoredAnswer, IdempotencyMismatch or IdempotencyInFlight.
+
+        `reserved`: what is under way is this very request.
+        """
         if not await idempotency_keys.try_lock(session, **self.named):
             raise IdempotencyInFlight
         stored = await idempotency_keys.find(session, **self.named, kept=KEPT)
@@ -63,7 +73,7 @@ class KeyedRequest:
         if stored.request_hash != self.request_hash:
             raise IdempotencyMismatch
         if stored.status is None:
-            if stored.under_way:
+            if stored.under_way and not reserved:
                 raise IdempotencyInFlight
             return
         body: bytes = stored.body
@@ -129,7 +139,10 @@ Keyed = Annotated[KeyedRequest | None, Depends(keyed_request)]
 async def idempotency_key(request: Request, session: Write, keyed: Keyed) -> None:
     if keyed is None:
         return
-    await keyed.admit(session)
+    reservation: Reservation | None = getattr(request.state, "reservation", None)
+    await keyed.admit(session, reserved=reservation is not None)
+    if reservation is not None:
+        session.after_commit(reservation.answered)
     effect = await session.begin_nested()
     request.state.idempotent = IdempotentRequest(session, effect, keyed)
 

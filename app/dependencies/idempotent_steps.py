@@ -1,7 +1,7 @@
-"""`Idempotency-Key` where the work takes several transactions (decision 60).
+"""`Idempotency-Key` where the work takes several transactions, or begins before its only one (decisions 60 and 29).
 
-No transaction may hold the key while a partner is asked. So the first one reserves it by a row with a lease, which is
-renewed while the work goes on; a process that dies leaves a key that is free again seconds later.
+No transaction may hold the key while a partner is asked, or a password hashed. So the first one reserves it by a row
+with a lease, renewed while the work goes on; a process that dies leaves a key that is free again seconds later.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class IdempotentSteps:
 
     async def end(self, session: WriteSession, answer: BaseModel) -> None:
         await self._keyed.store(session, status=200, headers={"content-type": "application/json"}, body=written(answer))
-        session.after_commit(self._done)
+        session.after_commit(self.answered)
 
     async def keep(self, *, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Keep a refusal, which has no effect whose transaction it could share; what has ended is kept already."""
@@ -50,6 +50,9 @@ class IdempotentSteps:
             async with self._database.session_scope() as session:
                 await self._keyed.store(session, status=status, headers=headers, body=body)
             self._answered = True
+
+    def answered(self) -> None:
+        self._answered = True
 
     async def close(self) -> None:
         """Give the key back unless it was answered: whatever failed may be tried again at once."""
@@ -70,9 +73,6 @@ class IdempotentSteps:
     def _hold(self) -> None:
         self._reserved = True
         self._renewing = asyncio.get_running_loop().create_task(self._renew())
-
-    def _done(self) -> None:
-        self._answered = True
 
     async def _renew(self) -> None:
         while True:
@@ -101,4 +101,22 @@ async def idempotent_steps(request: Request, keyed: Keyed) -> AsyncIterator[Once
         await steps.close()
 
 
+async def reserved_key(request: Request, keyed: Keyed) -> AsyncIterator[None]:
+    if keyed is None:
+        yield
+        return
+    database = container_of(request).database
+    steps = IdempotentSteps(database, keyed)
+    async with database.session_scope() as session:
+        await steps.begin(session)
+    request.state.reservation = steps
+    try:
+        yield
+    finally:
+        request.state.reservation = None
+        await steps.close()
+
+
+# For what is long and comes before the transaction: stands before `Idempotent`, which goes on with the reservation.
+Reserved = Annotated[None, Depends(reserved_key, scope="function")]
 InSteps = Annotated[Once, Depends(idempotent_steps, scope="function")]

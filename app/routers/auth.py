@@ -11,20 +11,29 @@ from app.dependencies.idempotency import Idempotent
 from app.dependencies.refresh_cookie import RefreshCookieDep
 from app.dependencies.resources import Auth, EmailChanges, Passwords, ServiceAccounts, Users
 from app.dependencies.session import DeviceDep, Read, Write
+from app.routers.new_passwords import RegistrationHash
 from app.routers.route import Router
 from app.schemas.auth import EmailVerification, ForgottenPassword, Logout, PasswordReset, TokenPair
 from app.schemas.base import storable
 from app.schemas.users import Registered, Registration
 
 router = Router(prefix="/auth", tags=["identity"])
+# RFC 6749, 5.1; every answer has the first of them, but here it is a promise.
+_NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 FormText = Annotated[Annotated[str, Field(max_length=4096)] | None, Form()]
 UserName = Annotated[Annotated[str, Field(max_length=4096), AfterValidator(storable)] | None, Form()]
 
 
-@router.post("/register", status_code=202, dependencies=[Idempotent])
-async def register(data: Registration, users: Users, session: Write) -> Registered:
+@router.post("/register", status_code=202)
+async def register(
+    data: Registration,
+    password_hash: RegistrationHash,
+    _: Annotated[None, Idempotent],
+    users: Users,
+    session: Write,
+) -> Registered:
     """Make an account. The answer is the same when the e-mail has one already; then its owner gets a mail instead."""
-    await users.register(session, data=data)
+    await users.register(session, data=data, password_hash=password_hash)
     return Registered(email=data.email)
 
 
@@ -77,6 +86,7 @@ async def token(
 
     A refresh token is spent by its use. Used again within 30 s it gives the same successor; later it ends the session.
     """
+    response.headers.update(_NOT_KEPT)
     match grant_type:
         case "password":
             if not username or not password:

@@ -11,6 +11,7 @@ from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, EmailChanges, Passwords, Users
 from app.dependencies.session import CurrentPerson, CurrentUser, IfMatch, IfNoneMatch, Read, Write
+from app.routers.new_passwords import CreationHash
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -86,13 +87,15 @@ async def list_users(
 async def create_user(
     data: UserCreate,
     principal: UsersWriter,
+    password_hash: CreationHash,
     _: Annotated[None, Idempotent],
     users: Users,
     session: Write,
     response: Response,
 ) -> Any:
     """Admins only; a role other than client is a superadmin's to give."""
-    return created(response, await users.create(session, principal=principal, data=data), "users")
+    user = await users.create(session, principal=principal, data=data, password_hash=password_hash)
+    return created(response, user, "users")
 
 
 @router.get("/{user_id:someone}", response_model=UserRead)

@@ -117,10 +117,12 @@ class AuthService:
             await self._refused(session, email, device, user.id)
             await enqueue(session, SendVerificationMail(user_id=user.id))
             raise EmailNotVerified
+        renewed = await self._renewed(user, password)
         if not await self.second_factor.fits(session, user_id=user.id, otp=otp):
             await self._refused(session, email, device, user.id)
             raise SignInRefused
-        await self._upgrade(session, user, password)
+        if renewed is not None:
+            await users.replace_hash(session, user.id, old=user.password_hash, new=renewed)
         sign_in = await auth_sessions.add(
             session, AuthSession(user_id=user.id, scope=narrowed, user_agent=device.user_agent, address=device.address)
         )
@@ -189,12 +191,11 @@ class AuthService:
         if user is None:
             raise Invalid("The token is unknown, used or expired.", loc=("body", "token"), kind="token_invalid")
         await users.patch(session, user, {"email_verified": True})
+        await audit(session, action="email.verified", object_type="user", object_id=user.id)
 
-    async def _upgrade(self, session: WriteSession, user: AnyRow, password: str) -> None:
-        """Hash anew what another system, or an earlier setting, has hashed: now is when the password is at hand."""
-        if self.hasher.is_outdated(user.password_hash):
-            new = await self.hasher.hash(password)
-            await users.replace_hash(session, user.id, old=user.password_hash, new=new)
+    async def _renewed(self, user: AnyRow, password: str) -> str | None:
+        """A new hash for what another system, or an earlier setting, has hashed: now it is at hand."""
+        return await self.hasher.hash(password) if self.hasher.is_outdated(user.password_hash) else None
 
     async def _refused(self, session: WriteSession, email: str, device: Device, user_id: int | None) -> None:
         """Count and record a failed sign-in, at one cost whether or not there is such an account.

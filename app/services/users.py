@@ -26,10 +26,20 @@ from app.services.principal import Principal, require_admin
 class UserService:
     hasher: PasswordHasher
 
-    async def register(self, session: WriteSession, *, data: Registration) -> None:
-        """Make a client's account and mail its owner; when the e-mail is taken, mail that owner, at the same cost."""
+    async def registration_hash(self, *, data: Registration) -> str:
+        """What `register` stores of the password; Invalid for one that everybody tries. The long part, so it comes
+        before any transaction."""
         check_password(data.password, field="password", email=data.email, full_name=data.full_name)
-        password_hash = await self.hasher.hash(data.password)
+        return await self.hasher.hash(data.password)
+
+    async def creation_hash(self, *, principal: Principal, data: UserCreate) -> str:
+        """The same for `create`; Forbidden for a role that is not the principal's to give."""
+        _check_role(principal, data.role)
+        check_password(data.password, field="password", email=data.email, full_name=data.full_name)
+        return await self.hasher.hash(data.password)
+
+    async def register(self, session: WriteSession, *, data: Registration, password_hash: str) -> None:
+        """Make a client's account and mail its owner; when the e-mail is taken, mail that owner, at the same cost."""
         user = await users.add_if_free(
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=Role.CLIENT
         )
@@ -57,13 +67,11 @@ class UserService:
             raise NotFound
         return user
 
-    async def create(self, session: WriteSession, *, principal: Principal, data: UserCreate) -> User:
+    async def create(
+        self, session: WriteSession, *, principal: Principal, data: UserCreate, password_hash: str
+    ) -> User:
         """An account made by an admin, with a verification mail; Conflict when the e-mail is taken."""
-        require_admin(principal)
-        if data.role is not Role.CLIENT and not principal.is_superadmin:
-            raise Forbidden("Only a superadmin may give this role.")
-        check_password(data.password, field="password", email=data.email, full_name=data.full_name)
-        password_hash = await self.hasher.hash(data.password)
+        _check_role(principal, data.role)
         user = await users.add_if_free(
             session, email=data.email, full_name=data.full_name, password_hash=password_hash, role=data.role
         )
@@ -121,3 +129,9 @@ class UserService:
             raise NotFound
         check_if_match(if_match, version_tag(user.version))
         return await users.patch(session, user, changes)
+
+
+def _check_role(principal: Principal, role: Role) -> None:
+    require_admin(principal)
+    if role is not Role.CLIENT and not principal.is_superadmin:
+        raise Forbidden("Only a superadmin may give this role.")
