@@ -118,6 +118,12 @@ class Invalid(DomainError):
         self.errors = [{"loc": list(loc), "msg": msg, "type": kind}]
 
 
+class ProofRefused(Invalid):
+    """Somebody who is signed in could not prove who they are; that they tried is recorded."""
+
+    keeps_effects = True
+
+
 class UnsupportedImage(DomainError):
     code = "unsupported_image"
     message = "The file is not a JPEG, PNG or WebP image."

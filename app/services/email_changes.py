@@ -26,7 +26,8 @@ class EmailChangeService:
 
     async def ask(self, read: ReadSession, session: WriteSession, *, principal: Principal, data: EmailChange) -> None:
         """Have a link mailed to the new address and a notice to the present one; a taken address answers the same."""
-        await self.passwords.prove(read, principal=principal, password=data.current_password, field="current_password")
+        proof = {"password": data.current_password, "field": "current_password"}
+        await self.passwords.prove(read, session, principal=principal, **proof)
         notice = Notice.EMAIL_CHANGE_REQUESTED
         await enqueue(session, SendEmailChangeMail(user_id=principal.id, email=data.email))
         await enqueue(session, SendAccountNotice(user_id=principal.id, to=principal.email, notice=notice))

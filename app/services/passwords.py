@@ -8,7 +8,7 @@ from app.core.common_passwords import folded, is_common
 from app.core.context import current_cause
 from app.core.database import ReadSession, WriteSession
 from app.core.enums import TokenPurpose
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Conflict, Invalid, ProofRefused
 from app.core.hashing import PasswordHasher
 from app.core.jobs import enqueue
 from app.core.opaque_tokens import OpaqueTokens
@@ -43,14 +43,17 @@ class PasswordService:
     opaque_tokens: OpaqueTokens
     failures: FailureLimit
 
-    async def prove(self, read: ReadSession, *, principal: Principal, password: str, field: str) -> str:
-        """The present hash, when this is the password; Invalid when it is not, RateLimited after repeated failures."""
+    async def prove(
+        self, read: ReadSession, session: WriteSession, *, principal: Principal, password: str, field: str
+    ) -> str:
+        """The present hash, when this is the password; ProofRefused when not, RateLimited after repeated failures."""
         account, address = f"user:{principal.id}", current_cause().address or ""
         await self.failures.check(account, address)
         user = await users.get(read, principal.id)
         if user is None or not await self.hasher.verify(password, user.password_hash):
             await self.failures.record(account, address)
-            raise Invalid("is not your present password", loc=("body", field), kind="password_wrong")
+            await audit(session, action="password.refused", object_type="user", object_id=principal.id)
+            raise ProofRefused("is not your present password", loc=("body", field), kind="password_wrong")
         return str(user.password_hash)
 
     async def change(
@@ -58,7 +61,8 @@ class PasswordService:
     ) -> None:
         """Set a new password and end the other sessions; Invalid when the present one is wrong."""
         check_password(data.new_password, field="new_password", email=principal.email, full_name=principal.full_name)
-        present = await self.prove(read, principal=principal, password=data.current_password, field="current_password")
+        proof = {"password": data.current_password, "field": "current_password"}
+        present = await self.prove(read, session, principal=principal, **proof)
         password_hash = await self.hasher.hash(data.new_password)
         user = await users.lock(session, principal.id)
         # Set by somebody else since it was checked: the check no longer holds.

@@ -130,6 +130,8 @@ class PhotoService:
     ) -> None:
         """Take the photo away, and any that is still being drawn."""
         doctor = await self._locked(session, principal, doctor_id, if_match)
+        if doctor.photo or doctor.photo_job_id:
+            await audit(session, action="doctor.photo_removed", object_type="doctor", object_id=doctor_id)
         doctor.photo_job_id = None
         if doctor.photo:
             await self.objects.discard(session, list(_keys(doctor.photo).values()))

@@ -9,7 +9,7 @@ import pyotp
 
 from app.core.audit import audit
 from app.core.database import AnyRow, ReadSession, WriteSession
-from app.core.errors import Invalid, MfaEnabled, MfaNotPending, MfaRequired
+from app.core.errors import Invalid, MfaEnabled, MfaNotPending, MfaRequired, ProofRefused
 from app.core.jobs import enqueue
 from app.core.opaque_tokens import OpaqueTokens
 from app.core.rate_limit import FailureLimit
@@ -53,7 +53,7 @@ class SecondFactorService:
         await self.failures.check(_account(principal.id), _EVERYWHERE)
         if not await self._use_totp(session, row, otp):
             await self.failures.record(_account(principal.id), _EVERYWHERE)
-            raise _wrong_otp()
+            raise await _wrong_otp(session, principal)
         codes = [_new_code() for _ in range(CODES)]
         hashes = [self._code_hash(principal.id, code) for code in codes]
         await second_factors.confirm(session, user_id=principal.id, code_hashes=hashes)
@@ -66,10 +66,10 @@ class SecondFactorService:
     ) -> None:
         """Turn it off. A stolen access token is not enough: it takes a code, the password, or a sign-in just now."""
         if proof.password is not None:
-            await self.passwords.prove(read, principal=principal, password=proof.password, field="password")
+            await self.passwords.prove(read, session, principal=principal, password=proof.password, field="password")
         elif proof.otp is not None:
             if not await self.fits(session, user_id=principal.id, otp=proof.otp):
-                raise _wrong_otp()
+                raise await _wrong_otp(session, principal)
         elif not await auth_sessions.is_fresh(read, session_id=principal.session_id, seconds=FRESH_SECONDS):
             raise Invalid("a code, the password or a new sign-in is needed", loc=("body", "otp"), kind="missing")
         row = await second_factors.find(session, principal.id)
@@ -135,5 +135,6 @@ def _new_code() -> str:
     return "-".join(half)
 
 
-def _wrong_otp() -> Invalid:
-    return Invalid("is not a code of now, or has been used", loc=("body", "otp"), kind="otp_wrong")
+async def _wrong_otp(session: WriteSession, principal: Principal) -> ProofRefused:
+    await audit(session, action="mfa.refused", object_type="user", object_id=principal.id)
+    return ProofRefused("is not a code of now, or has been used", loc=("body", "otp"), kind="otp_wrong")

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.config import KEY_SET_SECONDS, AuthSettings
 from app.core.access_tokens import LEEWAY
+from app.core.audit import audit
 from app.core.database import AnyRow, Database, ReadSession, WriteSession, is_unavailable
 from app.core.enums import KeyAlgorithm
 from app.core.errors import Conflict, NotFound
@@ -124,6 +125,7 @@ class SigningKeyService:
         else:
             made = await self._make(session, ahead=ahead)
         await signing_keys.expire_others(session, but=made.kid, after=ahead + self._until_last_token)
+        await audit(session, action="signing_key.rotated", object_type="signing_key", changes={"kid": made.kid})
         return made
 
     async def retire(self, session: WriteSession, *, kid: str) -> SigningKey | None:
@@ -134,6 +136,7 @@ class SigningKeyService:
         if key is None:
             raise NotFound("There is no such key.")
         await signing_keys.retire(session, key)
+        await audit(session, action="signing_key.retired", object_type="signing_key", changes={"kid": kid})
         left = [other for other in keys if other is not key and other.verify_until is None]
         now = time.time()
         if any(other.signs_from.timestamp() <= now for other in left):

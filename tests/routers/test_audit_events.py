@@ -109,6 +109,46 @@ async def test_sign_ins_are_recorded(client: httpx.AsyncClient, world: World) ->
     assert "wrong" not in json.dumps(found)
 
 
+async def test_attacks_are_recorded(client: httpx.AsyncClient, world: World) -> None:
+    """A spent refresh token that comes back, wrong proofs of somebody who is signed in, and a program's sign-ins, good
+    and bad: a line each."""
+    person, boss = await world.person(password=PASSWORD), await world.superadmin()
+    pair = (await sign_in(client, person.email)).json()
+    form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
+    await client.post(f"{API}/auth/token", data=form)
+    await world.execute("UPDATE refresh_tokens SET spent_at = spent_at - interval '1 hour'")
+    assert (await client.post(f"{API}/auth/token", data=form)).status_code == 400
+    wrong = {"current_password": "a wrong password", "new_password": "another horse battery"}
+    mail = {"current_password": "a wrong password", "email": "x@example.com"}
+    await client.post(f"{API}/auth/mfa/totp", headers=person.headers)
+    for method, path, body in (
+        ("POST", "/users/me/password", wrong),
+        ("POST", "/users/me/email", mail),
+        ("POST", "/auth/mfa/totp/confirm", {"otp": "000000"}),
+        ("DELETE", "/auth/mfa/totp", {"password": "a wrong password"}),
+    ):
+        answer = await client.request(method, API + path, json=body, headers=person.headers)
+        assert answer.status_code == 422, answer.text
+    account = {"name": "The lab", "scopes": ["users:read"]}
+    made = (await client.post(f"{API}/service-accounts", json=account, headers=boss.headers)).json()
+    for secret, status in ((made["secret"], 200), ("guessed", 401)):
+        credentials = httpx.BasicAuth(made["client_id"], secret)
+        answer = await client.post(f"{API}/auth/token", data={"grant_type": "client_credentials"}, auth=credentials)
+        assert answer.status_code == status
+    told = [(row.action, row.actor_type) for row in await world.rows("SELECT * FROM audit_events ORDER BY id")]
+    assert told == [
+        ("session.started", "user"),
+        ("refresh_token.reused", "anonymous"),
+        ("password.refused", "user"),
+        ("password.refused", "user"),
+        ("mfa.refused", "user"),
+        ("password.refused", "user"),
+        ("service_account.created", "user"),
+        ("service_account.signed_in", "anonymous"),
+        ("service_account.refused", "anonymous"),
+    ]
+
+
 async def test_a_change_that_fails_leaves_no_event(client: httpx.AsyncClient, world: World) -> None:
     """The event is part of the transaction of its cause: a refused change is not in the record."""
     admin = await world.admin()

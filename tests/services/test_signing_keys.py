@@ -68,6 +68,18 @@ async def test_of_twenty_processes_one_makes_the_first_key(keys: SigningKeyServi
     assert len({one.ring.signing().kid for one in processes}) == 1
 
 
+async def test_what_is_done_to_keys_is_recorded(keys: SigningKeyService, world: World) -> None:
+    """Rotating and retiring a key leave a line each in the audit record, with the key's name."""
+    await keys.ensure()
+    made = await rotate(keys)
+    await retire(keys, made)
+    rows = await world.rows("SELECT action, actor_type, changes FROM audit_events ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("signing_key.rotated", "system", {"kid": made}),
+        ("signing_key.retired", "system", {"kid": made}),
+    ]
+
+
 async def test_the_private_half_is_sealed(keys: SigningKeyService, world: World) -> None:
     """The table tells the public half alone, and no row opens in another's place or under another secret."""
     await keys.ensure()
