@@ -21,6 +21,9 @@ class Scope(StrEnum):
     PRODUCTS_WRITE = "products:write"
     ORDERS_READ = "orders:read"
     ORDERS_WRITE = "orders:write"
+    NOTIFICATIONS_WRITE = "notifications:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
 
 
 DESCRIPTIONS = {
@@ -30,12 +33,15 @@ DESCRIPTIONS = {
     Scope.DOCTORS_WRITE: "change doctors, their hours, absences and photos",
     Scope.APPOINTMENTS_READ: "see appointments",
     Scope.APPOINTMENTS_WRITE: "book, move and end appointments",
-    Scope.JOBS_READ: "see jobs and fetch their results",
+    Scope.JOBS_READ: "see jobs and schedules, follow jobs and fetch their results",
     Scope.JOBS_WRITE: "repeat and cancel jobs",
     Scope.REPORTS_WRITE: "ask for reports",
     Scope.PRODUCTS_WRITE: "change the catalogue",
     Scope.ORDERS_READ: "see orders",
     Scope.ORDERS_WRITE: "order, pay and cancel; for people alone",
+    Scope.NOTIFICATIONS_WRITE: "send mail to many",
+    Scope.WEBHOOKS_READ: "see webhook endpoints, their deliveries and what partners sent",
+    Scope.WEBHOOKS_WRITE: "change webhook endpoints, send deliveries again, replay what partners sent",
 }
 FOR_SERVICES = frozenset(Scope) - {Scope.ORDERS_WRITE}
 """What a service account may be given: an order has a patient, and a program is none."""

@@ -12,7 +12,7 @@ from app.core.errors import Unauthenticated
 from app.core.scopes import DESCRIPTIONS
 from app.dependencies.resources import container_of
 from app.services.auth import Device
-from app.services.principal import Principal, require_admin, require_person, require_superadmin, require_whole
+from app.services.principal import Principal, require_person, require_superadmin, require_whole
 
 MAX_USER_AGENT = 300
 # Does not refuse by itself: `current_user` does, in the one form that refusals have.
@@ -64,17 +64,8 @@ CurrentPerson = Annotated[Principal, Depends(current_person)]
 CurrentUser = Annotated[Principal, Depends(current_user)]
 
 
-async def current_admin(principal: CurrentUser) -> Principal:
-    """An admin; Forbidden for others, before their request is looked at any further."""
-    require_admin(principal)
-    return principal
-
-
-AdminUser = Annotated[Principal, Depends(current_admin)]
-
-
 async def current_superadmin(principal: CurrentUser) -> Principal:
-    """A superadmin; Forbidden for others."""
+    """A superadmin; Forbidden for others, before their request is looked at any further."""
     require_superadmin(principal)
     return principal
 

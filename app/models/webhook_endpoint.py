@@ -32,7 +32,8 @@ class WebhookEndpoint(WithId, Created, SoftDeleted, Versioned, Base):
     failures: Mapped[int] = mapped_column(server_default="0", default=0)
     failing_since: Mapped[datetime | None]
     paused_until: Mapped[datetime | None]
-    created_by: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_by: Mapped[int]
+    """A user, or below zero a service account, as everywhere; no foreign key, because it may be either."""
 
 
 class WebhookDelivery(WithId, Created, Base):

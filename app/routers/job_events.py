@@ -7,9 +7,10 @@ from fastapi import Depends, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
+from app.dependencies.access import JobsReader
 from app.dependencies.job_stream import LastEventId, SessionCheck
 from app.dependencies.resources import ContainerDep
-from app.dependencies.session import CurrentUser, Read
+from app.dependencies.session import Read
 from app.routers.responses import PathId
 from app.routers.route import Router
 from app.services.job_stream import JobEvent, JobStream
@@ -21,7 +22,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 async def get_job_stream(
-    container: ContainerDep, job_id: PathId, principal: CurrentUser, read: Read
+    container: ContainerDep, job_id: PathId, principal: JobsReader, read: Read
 ) -> AsyncIterator[JobStream]:
     # Before a place is taken: a job that is not theirs costs nobody one.
     await container.jobs.visible(read, principal=principal, job_id=job_id)

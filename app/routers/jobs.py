@@ -7,11 +7,11 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.core.etag import none_match
 from app.core.listing import PageQuery
-from app.dependencies.access import JobsReader, JobsWriter, ReportsWriter
+from app.dependencies.access import AllJobsReader, JobsReader, JobsWriter, ReportsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Jobs, Reports
-from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted, paged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -24,7 +24,11 @@ router = Router(tags=["background"])
 
 @router.get("/jobs", response_model=PageOut[JobRead])
 async def list_jobs(
-    query: Annotated[PageQuery, Depends(page_query(JOBS))], _: AdminUser, jobs: Jobs, read: Read, cursors: CursorsDep
+    query: Annotated[PageQuery, Depends(page_query(JOBS))],
+    _: AllJobsReader,
+    jobs: Jobs,
+    read: Read,
+    cursors: CursorsDep,
 ) -> Any:
     """Admins only."""
     return paged(await jobs.page(read, query=query), query, JOBS, cursors)
@@ -92,7 +96,7 @@ async def retry_job(
 
 
 @router.get("/schedules", response_model=ScheduleList)
-async def list_schedules(_: AdminUser, jobs: Jobs, read: Read) -> Any:
+async def list_schedules(_: AllJobsReader, jobs: Jobs, read: Read) -> Any:
     """Admins only. What runs by the clock, with its last and its next run."""
     return {"items": await jobs.schedules(read)}
 

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Response
 
+from app.dependencies.access import NotificationsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.resources import Jobs, Notifications
-from app.dependencies.session import AdminUser, Write
+from app.dependencies.session import Write
 from app.routers.responses import accepted
 from app.routers.route import Router
 from app.schemas.jobs import JobRead
@@ -18,7 +19,7 @@ router = Router(prefix="/notifications", tags=["background"])
 @router.post("", status_code=202, response_model=JobRead)
 async def create_notification(
     data: NotificationCreate,
-    principal: AdminUser,
+    principal: NotificationsWriter,
     _: Annotated[None, Idempotent],
     notifications: Notifications,
     jobs: Jobs,

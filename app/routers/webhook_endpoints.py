@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 
 from app.core.listing import PageQuery
+from app.dependencies.access import WebhooksReader, WebhooksWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Jobs, WebhookEndpoints
-from app.dependencies.session import AdminUser, IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
 from app.routers.responses import PathId, accepted, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -29,7 +30,7 @@ router = Router(prefix="/webhook-endpoints", tags=["webhooks"])
 @router.get("", response_model=PageOut[WebhookEndpointRead])
 async def list_webhook_endpoints(
     query: Annotated[PageQuery, Depends(page_query(WEBHOOK_ENDPOINTS))],
-    principal: AdminUser,
+    principal: WebhooksReader,
     endpoints: WebhookEndpoints,
     read: Read,
     cursors: CursorsDep,
@@ -42,7 +43,7 @@ async def list_webhook_endpoints(
 @router.post("", status_code=201, response_model=WebhookEndpointSecret)
 async def create_webhook_endpoint(
     data: EndpointCreate,
-    principal: AdminUser,
+    principal: WebhooksWriter,
     _: Annotated[None, Idempotent],
     endpoints: WebhookEndpoints,
     session: Write,
@@ -56,7 +57,7 @@ async def create_webhook_endpoint(
 @router.get("/{endpoint_id}", response_model=WebhookEndpointRead)
 async def get_webhook_endpoint(
     endpoint_id: PathId,
-    principal: AdminUser,
+    principal: WebhooksReader,
     endpoints: WebhookEndpoints,
     read: Read,
     response: Response,
@@ -71,7 +72,7 @@ async def get_webhook_endpoint(
 async def update_webhook_endpoint(
     endpoint_id: PathId,
     data: EndpointUpdate,
-    principal: AdminUser,
+    principal: WebhooksWriter,
     endpoints: WebhookEndpoints,
     session: Write,
     response: Response,
@@ -86,7 +87,11 @@ async def update_webhook_endpoint(
 
 @router.delete("/{endpoint_id}", status_code=204, response_class=Response)
 async def delete_webhook_endpoint(
-    endpoint_id: PathId, principal: AdminUser, endpoints: WebhookEndpoints, session: Write, if_match: IfMatch = None
+    endpoint_id: PathId,
+    principal: WebhooksWriter,
+    endpoints: WebhookEndpoints,
+    session: Write,
+    if_match: IfMatch = None,
 ) -> None:
     """Admins only."""
     await endpoints.delete(session, principal=principal, endpoint_id=endpoint_id, if_match=if_match)
@@ -95,7 +100,7 @@ async def delete_webhook_endpoint(
 @router.post("/{endpoint_id}/secret", status_code=201, response_model=WebhookEndpointSecret)
 async def rotate_webhook_secret(
     endpoint_id: PathId,
-    principal: AdminUser,
+    principal: WebhooksWriter,
     _: Annotated[None, Idempotent],
     endpoints: WebhookEndpoints,
     session: Write,
@@ -110,7 +115,7 @@ async def rotate_webhook_secret(
 async def list_deliveries(
     endpoint_id: PathId,
     query: Annotated[PageQuery, Depends(page_query(DELIVERIES))],
-    principal: AdminUser,
+    principal: WebhooksReader,
     endpoints: WebhookEndpoints,
     read: Read,
     cursors: CursorsDep,
@@ -122,7 +127,7 @@ async def list_deliveries(
 
 @router.get("/{endpoint_id}/deliveries/{delivery_id}", response_model=DeliveryRead)
 async def get_delivery(
-    endpoint_id: PathId, delivery_id: PathId, principal: AdminUser, endpoints: WebhookEndpoints, read: Read
+    endpoint_id: PathId, delivery_id: PathId, principal: WebhooksReader, endpoints: WebhookEndpoints, read: Read
 ) -> Any:
     """Admins only."""
     return await endpoints.delivery(read, principal=principal, endpoint_id=endpoint_id, delivery_id=delivery_id)
@@ -132,7 +137,7 @@ async def get_delivery(
 async def redeliver(
     endpoint_id: PathId,
     delivery_id: PathId,
-    principal: AdminUser,
+    principal: WebhooksWriter,
     _: Annotated[None, Idempotent],
     endpoints: WebhookEndpoints,
     jobs: Jobs,

@@ -7,10 +7,11 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from app.core.listing import PageQuery
+from app.dependencies.access import WebhooksReader, WebhooksWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Inbox, Jobs
-from app.dependencies.session import AdminUser, Read, Write
+from app.dependencies.session import Read, Write
 from app.routers.problems import MEDIA_TYPE
 from app.routers.responses import PathId, accepted, paged
 from app.routers.route import Router
@@ -40,7 +41,7 @@ _SIGNED = {
 @router.get("/events", response_model=PageOut[WebhookEventRead])
 async def list_webhook_events(
     query: Annotated[PageQuery, Depends(page_query(WEBHOOK_EVENTS))],
-    principal: AdminUser,
+    principal: WebhooksReader,
     inbox: Inbox,
     read: Read,
     cursors: CursorsDep,
@@ -50,7 +51,7 @@ async def list_webhook_events(
 
 
 @router.get("/events/{event_id}", response_model=WebhookEventDetail)
-async def get_webhook_event(event_id: PathId, principal: AdminUser, inbox: Inbox, read: Read) -> Any:
+async def get_webhook_event(event_id: PathId, principal: WebhooksReader, inbox: Inbox, read: Read) -> Any:
     """Admins only: one event with its body."""
     return await inbox.get(read, principal=principal, event_id=event_id)
 
@@ -58,7 +59,7 @@ async def get_webhook_event(event_id: PathId, principal: AdminUser, inbox: Inbox
 @router.post("/events/{event_id}/replay", status_code=202, response_model=JobRead)
 async def replay_webhook_event(
     event_id: PathId,
-    principal: AdminUser,
+    principal: WebhooksWriter,
     _: Annotated[None, Idempotent],
     inbox: Inbox,
     jobs: Jobs,

@@ -1,223 +1,136 @@
-"""Who may call what: every route of the application, asked by everybody there is.
+"""Who may call what: every route of the application, asked by everybody there is, about objects that are there.
 
-A new route needs one line in `ROUTES`: its method and path, and who may call it. Where a route is about an object that
-has an owner, `made` says how it is made (see `MAKERS`).
+A new route needs one line in the table (`tests/route_table.py`), and a maker for a parameter of its path that is new.
 """
 
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi import FastAPI, WebSocket
+from sqlalchemy import insert
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
 
 from app.core.enums import Role
-from tests.support import API, Person, World, clinic_time, next_weekday
+from app.core.scopes import DESCRIPTIONS, FOR_SERVICES, Scope, join
+from app.models import ServiceAccount, ServiceAccountSecret
+from tests.route_makers import MAKERS, Scene
+from tests.route_table import ADMIN, BELOW, OWNER, PEOPLE, ROUTES, SUPERADMIN, Row, served
+from tests.security_headers import lacking
+from tests.support import API, PASSWORD, Person, World, assert_problem
 
-ANYONE, SIGNED_IN, OWNER, ADMIN, SUPERADMIN = "anyone", "signed in", "owner, admin", "admin", "superadmin"
-PEOPLE = ("anonymous", "deactivated", "service", "other", "owner", "admin", "superadmin")
-# What each of PEOPLE gets: a status, or None for whatever is no refusal of who they are.
-EXPECTED: dict[str, tuple[int | None, ...]] = {
-    ANYONE: (None, None, None, None, None, None, None),
-    SIGNED_IN: (401, 401, 403, None, None, None, None),
-    OWNER: (401, 401, 403, 404, None, None, None),
-    ADMIN: (401, 401, 403, 403, 403, None, None),
-    SUPERADMIN: (401, 401, 403, 403, 403, 403, None),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """Who may call a route, and which object of an owner its path speaks of."""
-
-    who: str
-    made: str = ""
-    json: Any = None
-
-
-ROUTES: dict[str, Row] = {
-    "POST /auth/register": Row(ANYONE),
-    "POST /auth/verify-email": Row(ANYONE),
-    "POST /auth/logout": Row(ANYONE),
-    "POST /auth/password/forgot": Row(ANYONE),
-    "POST /auth/password/reset": Row(ANYONE),
-    "POST /auth/confirm-email": Row(ANYONE),
-    "POST /auth/mfa/totp": Row(SIGNED_IN),
-    "POST /auth/mfa/totp/confirm": Row(SIGNED_IN),
-    "DELETE /auth/mfa/totp": Row(SIGNED_IN),
-    "POST /users/me/email": Row(SIGNED_IN),
-    "GET /auth/sessions": Row(SIGNED_IN),
-    "DELETE /auth/sessions": Row(SIGNED_IN),
-    "DELETE /auth/sessions/{session_id}": Row(SIGNED_IN),
-    "GET /service-accounts": Row(SUPERADMIN),
-    "POST /service-accounts": Row(SUPERADMIN),
-    "GET /service-accounts/{account_id}": Row(SUPERADMIN),
-    "DELETE /service-accounts/{account_id}": Row(SUPERADMIN),
-    "POST /service-accounts/{account_id}/secrets": Row(SUPERADMIN),
-    "DELETE /service-accounts/{account_id}/secrets/{secret_id}": Row(SUPERADMIN),
-    "GET /users/me": Row(SIGNED_IN),
-    "PATCH /users/me": Row(SIGNED_IN),
-    "POST /users/me/password": Row(SIGNED_IN),
-    "GET /users": Row(ADMIN),
-    "POST /users": Row(ADMIN),
-    "GET /users/{user_id}": Row(ADMIN),
-    "PATCH /users/{user_id}": Row(ADMIN),
-    "DELETE /users/{user_id}": Row(ADMIN),
-    "GET /doctors": Row(ANYONE),
-    "GET /doctors/{doctor_id}": Row(ANYONE),
-    "GET /doctors/{doctor_id}/slots": Row(ANYONE),
-    "GET /doctors/{doctor_id}/photo/{size}": Row(ANYONE),
-    "POST /doctors": Row(ADMIN),
-    "PATCH /doctors/{doctor_id}": Row(ADMIN),
-    "DELETE /doctors/{doctor_id}": Row(ADMIN),
-    "PUT /doctors/{doctor_id}/hours": Row(ADMIN),
-    "GET /doctors/{doctor_id}/time-off": Row(ADMIN),
-    "POST /doctors/{doctor_id}/time-off": Row(ADMIN),
-    "DELETE /doctors/{doctor_id}/time-off/{time_off_id}": Row(ADMIN),
-    "PUT /doctors/{doctor_id}/photo": Row(ADMIN),
-    "DELETE /doctors/{doctor_id}/photo": Row(ADMIN),
-    "GET /appointments": Row(SIGNED_IN),
-    "POST /appointments": Row(SIGNED_IN),
-    "GET /appointments/{appointment_id}": Row(OWNER, "appointment"),
-    "PATCH /appointments/{appointment_id}": Row(OWNER, "appointment", {"starts_at": "2100-01-01T00:00:00Z"}),
-    "POST /appointments/{appointment_id}/cancel": Row(OWNER, "appointment"),
-    "POST /appointments/{appointment_id}/complete": Row(SIGNED_IN),
-    "POST /appointments/{appointment_id}/no-show": Row(SIGNED_IN),
-    "GET /jobs": Row(ADMIN),
-    "GET /jobs/{job_id}": Row(OWNER, "job"),
-    "GET /jobs/{job_id}/events": Row(OWNER, "job"),
-    "GET /jobs/{job_id}/result": Row(OWNER, "job"),
-    "POST /jobs/{job_id}/cancel": Row(ADMIN),
-    "POST /jobs/{job_id}/retry": Row(ADMIN),
-    "GET /schedules": Row(ADMIN),
-    "POST /reports": Row(ADMIN),
-    "POST /notifications": Row(ADMIN),
-    "GET /audit-events": Row(SUPERADMIN),
-    "GET /products": Row(ANYONE),
-    "GET /products/{product_id}": Row(ANYONE),
-    "POST /products": Row(ADMIN),
-    "POST /products/sync": Row(ADMIN),
-    "PATCH /products/{product_id}": Row(ADMIN),
-    "DELETE /products/{product_id}": Row(ADMIN),
-    "GET /orders": Row(SIGNED_IN),
-    "POST /orders": Row(SIGNED_IN),
-    "GET /orders/{order_id}": Row(SIGNED_IN),
-    "POST /orders/{order_id}/cancel": Row(SIGNED_IN),
-    "POST /orders/{order_id}/pay": Row(SIGNED_IN),
-    "GET /webhooks/events": Row(ADMIN),
-    "GET /webhooks/events/{event_id}": Row(ADMIN),
-    "POST /webhooks/events/{event_id}/replay": Row(ADMIN),
-    "GET /webhook-endpoints": Row(ADMIN),
-    "POST /webhook-endpoints": Row(ADMIN),
-    "GET /webhook-endpoints/{endpoint_id}": Row(ADMIN),
-    "PATCH /webhook-endpoints/{endpoint_id}": Row(ADMIN),
-    "DELETE /webhook-endpoints/{endpoint_id}": Row(ADMIN),
-    "POST /webhook-endpoints/{endpoint_id}/secret": Row(ADMIN),
-    "GET /webhook-endpoints/{endpoint_id}/deliveries": Row(ADMIN),
-    "GET /webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}": Row(ADMIN),
-    "POST /webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliver": Row(ADMIN),
-}
-# Credentials of their own decide, which their own tests hold.
-ELSEWHERE = {"POST /auth/token": "test_sign_in", "POST /webhooks/{provider}": "the provider's signature"}
-
-
-async def _appointment(client: httpx.AsyncClient, world: World, owner: Person) -> int:
-    starts_at = clinic_time(world.container, next_weekday(), "10:00")
-    body = {"doctor_id": await world.doctor(), "starts_at": starts_at}
-    made = await client.post(f"{API}/appointments", json=body, headers=owner.headers)
-    return int(made.json()["id"])
-
-
-async def _job(client: httpx.AsyncClient, world: World, owner: Person) -> int:
-    # It has ended, and so do its events.
-    await world.execute(
-        "INSERT INTO jobs (name, queue, payload, max_attempts, status, finished_at, created_by)"
-        " VALUES ('x', 'io', '{}', 1, 'failed', now(), :id)",
-        id=owner.id,
-    )
-    return int(await world.scalar("SELECT max(id) FROM jobs"))
-
-
-MAKERS: dict[str, Callable[[httpx.AsyncClient, World, Person], Awaitable[int]]] = {
-    "appointment": _appointment,
-    "job": _job,
-}
-
-
-def served(app: FastAPI) -> set[str]:
-    """Every method and path below the base path."""
-    return {
-        f"{method} {path.removeprefix(API)}"
-        for route in iter_route_contexts(app.routes)
-        if (path := route.path_format or "").startswith(API)
-        for method in route.methods or ()
-    }
+CODES = {401: "invalid_token", 403: "forbidden", 404: "not_found"}
+API_DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
 def test_every_route_has_its_row(app: FastAPI) -> None:
-    """A route without a row fails here, and so does a row without a route."""
-    routes = served(app)
-    missing = sorted(routes - ROUTES.keys() - ELSEWHERE.keys())
-    lines = [f'    "{route}": Row(ADMIN),' for route in missing]
-    assert not missing, "add to ROUTES who may call these, in lines like:\n" + "\n".join(lines)
-    # A row may be there before its route is.
-    assert len(routes) > 60
+    """A route without a row fails here, whatever its path, and so does a row without a route."""
+    missing, gone = sorted(served(app) - ROUTES.keys()), sorted(ROUTES.keys() - served(app))
+    lines = [f'    "{route.replace(API, "", 1)}": Row(ADMIN, 200, Scope.…),' for route in missing]
+    assert not missing, "say in tests/route_table.py who may call these, in lines like:\n" + "\n".join(lines)
+    assert not gone, "tests/route_table.py speaks of routes that are not there"
 
 
-async def _headers(world: World, who: str, owner: Person) -> dict[str, str]:
-    match who:
-        case "anonymous":
-            return {}
-        case "owner":
-            return owner.headers
-        case "deactivated":
-            person = await world.person(Role.SUPERADMIN)
-            await world.execute("UPDATE users SET is_active = false WHERE id = :id", id=person.id)
-            return person.headers
-        case "service":
-            return await _service(world)
-        case "other":
-            return (await world.person()).headers
-        case _:
-            return (await world.person(Role(who))).headers
+def test_the_walk_misses_nothing() -> None:
+    """Routes of every kind are seen: FastAPI's, Starlette's, those of a mounted application, and sockets."""
+
+    async def plain(request: Request) -> Response:
+        raise AssertionError("never called")
+
+    async def socket(websocket: WebSocket) -> None:
+        raise AssertionError("never called")
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_api_route("/a/{id}", lambda: None, methods=["PUT"])
+    app.add_route("/b", plain)
+    app.add_api_websocket_route("/c", socket)
+    app.router.routes.append(Mount("/d", app=FastAPI()))
+    assert served(app) == {"PUT /a/{id}", "GET /b", "APIWebSocketRoute /c", "Mount /d/{path}"}
 
 
-async def _service(world: World) -> dict[str, str]:
-    """A service account without any scope."""
-    await world.execute("INSERT INTO service_accounts (name, scopes) VALUES ('none', '{}')")
-    account = await world.scalar("SELECT max(id) FROM service_accounts")
-    await world.execute(
-        "INSERT INTO service_account_secrets (account_id, secret_hash) VALUES (:id, CAST(:hash AS bytea))",
-        id=account,
-        hash=b"x",
+def test_staff_routes_have_a_scope_and_leave_a_trace() -> None:
+    """Whatever staff may do a service account may be given, and each change of theirs is in the audit record."""
+    staff = {route: row for route, row in ROUTES.items() if row.who in (ADMIN, OWNER)}
+    assert [route for route, row in staff.items() if row.scope is None] == []
+    changes = {
+        route: row for route, row in ROUTES.items() if row.who in (ADMIN, SUPERADMIN) and not route.startswith("GET ")
+    }
+    assert [route for route, row in changes.items() if not row.audit] == []
+    assert len(changes) > 20
+
+
+def test_the_documents_name_the_scopes(app: FastAPI) -> None:
+    """OpenAPI and the table in docs/api.md say of each scope which routes it opens, as the table of routes has it."""
+    paths = app.openapi()["paths"]
+    for route, row in ROUTES.items():
+        method, path = route.split(" ")
+        operation = paths.get(path, {}).get(method.lower(), {})
+        shown = [scope for one in operation.get("security", []) for scopes in one.values() for scope in scopes]
+        assert shown == ([row.scope.value] if row.scope else []), route
+    wanted = {scope.value: sorted(route for route, row in BELOW.items() if row.scope is scope) for scope in Scope}
+    rows = re.findall(r"^\| `(\w+:\w+)` \| ([^|]*) \| (.*) \|$", API_DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {scope: sorted(re.findall(r"`([^`]+)`", routes)) for scope, _, routes in rows} == wanted
+    assert {scope: text for scope, text, _ in rows} == {scope.value: text for scope, text in DESCRIPTIONS.items()}
+
+
+async def _service(world: World, scopes: frozenset[Scope]) -> dict[str, str]:
+    """A service account with these scopes, signed in."""
+    async with world.database.session_scope() as session:
+        account = insert(ServiceAccount).values(name="The lab", scopes=list(scopes)).returning(ServiceAccount.id)
+        account_id: int = (await session.execute(account)).scalar_one()
+        secret = {"account_id": account_id, "secret_hash": f"of {account_id}".encode()}
+        made = insert(ServiceAccountSecret).values(secret).returning(ServiceAccountSecret.id)
+        secret_id: int = (await session.execute(made)).scalar_one()
+    token, _ = world.container.auth.access_tokens.issue(
+        user_id=-account_id, session_id=secret_id, role="service", scope=join(scopes)
     )
-    secret = await world.scalar("SELECT max(id) FROM service_account_secrets")
-    token, _ = world.container.auth.access_tokens.issue(user_id=-account, session_id=secret, role="service", scope="")
     return {"Authorization": f"Bearer {token}"}
 
 
+async def _headers(world: World, who: str, owner: Person, row: Row, password_hash: str) -> dict[str, str]:
+    match who:
+        case "anonymous":
+            return {}
+        case "unscoped":
+            return await _service(world, FOR_SERVICES - {row.scope} if row.scope else frozenset())
+        case "scoped":
+            return await _service(world, FOR_SERVICES & {row.scope} if row.scope else FOR_SERVICES)
+        case "owner":
+            return owner.headers
+    role = {"other": Role.CLIENT, "admin": Role.ADMIN}.get(who, Role.SUPERADMIN)
+    person = await world.person(role, password_hash=password_hash, is_active=who != "deactivated")
+    return person.headers
+
+
+async def _answer(scene: Scene, row: Row, method: str, path: str) -> tuple[httpx.Response, list[str]]:
+    """The answer, and the actions that the audit record has more because of it."""
+    for name in re.findall(r"{(\w+)}", path):
+        scene.made[name] = await MAKERS[name](scene)
+    request: dict[str, Any] = {"json": row.json, "headers": scene.headers} | (await row.ask(scene) if row.ask else {})
+    before = await scene.world.scalar("SELECT coalesce(max(id), 0) FROM audit_events")
+    answer = await scene.client.request(method, path.format(**scene.made), **request)
+    recorded = await scene.world.rows("SELECT action FROM audit_events WHERE id > :id ORDER BY id", id=before)
+    return answer, [one.action for one in recorded]
+
+
 @pytest.mark.parametrize("route", ROUTES)
-async def test_who_may_call_it(app: FastAPI, client: httpx.AsyncClient, world: World, route: str) -> None:
-    """Anonymous, deactivated, a service account without the scope, another client, the owner and staff: each gets what
-    the table says, and nobody a 5xx."""
-    if route not in served(app):
-        pytest.skip("not served yet")
+async def test_who_may_call_it(client: httpx.AsyncClient, shop: World, route: str) -> None:
+    """Each of eight callers gets exactly what the table says, about a real object; who is refused leaves no trace in
+    the audit record, and who is let in leaves the one that the table names."""
     row, (method, path) = ROUTES[route], route.split(" ")
-    owner = await world.person()
-    for who, expected in zip(PEOPLE, EXPECTED[row.who], strict=True):
-        headers = await _headers(world, who, owner)
-        made = await MAKERS[row.made](client, world, owner) if row.made else 999_999
-        where = API + re.sub(r"{\w+}", str(made), path.replace("{size}", "small"))
-        answer = await client.request(method, where, json=row.json, headers=headers)
-        if expected is not None:
-            assert answer.status_code == expected, (who, answer.status_code, answer.text)
-        else:
-            refused = {401, 403} if row.who != SIGNED_IN else {401}
-            assert answer.status_code not in refused, (who, answer.status_code, answer.text)
-            assert answer.status_code < 500, (who, answer.text)
-            assert not row.made or answer.status_code != 404, (who, answer.text)
-        if row.made == "appointment":
-            await world.execute("DELETE FROM appointments")
+    password_hash = await shop.container.hasher.hash(PASSWORD)
+    owner = await shop.person(password_hash=password_hash)
+    for who in PEOPLE:
+        headers = await _headers(shop, who, owner, row, password_hash)
+        scene = Scene(client, shop, owner, who, headers, row.state)
+        answer, recorded = await _answer(scene, row, method, path)
+        expected = row.expected(who)
+        assert lacking(answer) == [], who
+        assert answer.status_code == expected, (who, answer.status_code, answer.text)
+        assert recorded == row.recorded(who), who
+        if expected in CODES:
+            assert_problem(answer, expected, CODES[expected])
