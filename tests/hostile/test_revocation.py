@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -36,11 +38,21 @@ async def test_what_one_process_ends_no_other_takes(many: ApiProcess, world: Wor
 
     await eventually(all_listen, seconds=30)
     boss = await world.superadmin()
-    for how in ("sessions", "off", "sql"):
+    for how in ("logout", "sessions", "off", "sql"):
         person = await world.person(password=PASSWORD)
+        refresh_token = ""
+        if how == "logout":
+            form = urlencode({"grant_type": "password", "username": person.email, "password": PASSWORD}).encode()
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            pair = (await many.ask("POST", f"{API}/auth/token", kind, form)).json()
+            refresh_token = pair["refresh_token"]
+            person = replace(person, headers={"Authorization": f"Bearer {pair['access_token']}"})
         for _ in range(3):
             assert set(await statuses(many, person)) == {200}
-        if how == "sessions":
+        if how == "logout":
+            ended = await many.ask("POST", f"{API}/auth/logout", None, {"refresh_token": refresh_token})
+            assert ended.status == 204
+        elif how == "sessions":
             ended = await many.ask("DELETE", f"{API}/auth/sessions", person.headers)
             assert ended.status == 204
         elif how == "off":

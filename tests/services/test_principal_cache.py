@@ -10,6 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.core import notices as notices_module
+from app.core.notices import Notices
 from app.services.container import Container, build
 from app.services.principal_cache import MAX_SESSIONS, PrincipalCache
 from tests.support import API, PASSWORD, Person, World, assert_problem, eventually, sign_in
@@ -150,6 +151,38 @@ async def test_an_answer_waits_until_its_process_has_heard(
             return not remembered(elsewhere, victim)
 
         await eventually(forgotten, seconds=2)
+
+
+@pytest.mark.parametrize("late", [0.2, 30.0], ids=["late", "never"])
+async def test_the_answer_waits_for_its_own_notice(
+    client: httpx.AsyncClient, world: World, container: Container, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """However late a process hears: once a logout has answered, it takes the token no more. A notice that does not come
+    makes it forget everybody."""
+    person = await world.person(password=PASSWORD)
+    pair = (await sign_in(client, person.email)).json()
+    token = {"Authorization": f"Bearer {pair['access_token']}"}
+    heard, loop = Notices._heard, asyncio.get_running_loop()
+    slow = asyncio.Event()
+
+    def hear(self: Notices, *notice: Any) -> None:
+        if slow.is_set():
+            loop.call_later(late, heard, self, *notice)
+        else:
+            heard(self, *notice)
+
+    monkeypatch.setattr(Notices, "_heard", hear)
+    # Its pulse would find out by itself that it hears late; here the answer alone may.
+    monkeypatch.setattr(notices_module, "PULSE", 20.0)
+    task = asyncio.create_task(container.notices.run())
+    await eventually(lambda: _listens(container))
+    assert (await client.get(f"{API}/users/me", headers=token)).status_code == 200
+    slow.set()
+    ended = await client.post(f"{API}/auth/logout", json={"refresh_token": pair["refresh_token"]})
+    assert ended.status_code == 204
+    assert_problem(await client.get(f"{API}/users/me", headers=token), 401, "invalid_token")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_the_own_profile_is_never_stale(client: httpx.AsyncClient, world: World, listening: Container) -> None:
