@@ -51,10 +51,12 @@ def migrate(arguments: argparse.Namespace) -> None:
     from app.services.readiness import alembic_config  # noqa: PLC0415
 
     configure_logging(get_settings().log, process="migrate")
+    config = alembic_config()
+    config.attributes["to_head"] = arguments.revision == "head"
     if arguments.revision.startswith("-") or arguments.revision == "base":
-        command.downgrade(alembic_config(), arguments.revision)
+        command.downgrade(config, arguments.revision)
     else:
-        command.upgrade(alembic_config(), arguments.revision)
+        command.upgrade(config, arguments.revision)
 
 
 def seed(_: argparse.Namespace) -> None:

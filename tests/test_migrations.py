@@ -1,5 +1,6 @@
 """Migrations go both ways, make what the models say, and take turns (decision 12)."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic import SecretStr
 from sqlalchemy import Connection, NullPool, make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import app.models  # noqa: F401 - fills the metadata
 from alembic import command
-from app.core.database import Base, sqlstate
-from app.services.readiness import alembic_config, head_revision
+from app.config.engines import DatabaseSettings
+from app.core.database import Base, Database, sqlstate
+from app.core.errors import Unavailable
+from app.services.readiness import alembic_config, head_revision, migrations_ready
 from deploy.local.engines import PostgresEngine
 from tests.support import eventually
 
@@ -29,6 +33,9 @@ MIGRATION_LOCK = 4_721_001
 REVISIONS = [one.revision for one in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
 EXCLUSION_VIOLATION = "23P01"
 _numbers = count(1)
+INSERT_TOKEN = """
+INSERT INTO one_time_tokens (user_id, purpose, token_hash, expires_at) VALUES (1, 'verify_email', :value, now())
+"""
 # Everything that a migration makes, as PostgreSQL itself describes it.
 SCHEMA = """
 SELECT 'column', table_name, column_name, data_type, is_nullable || coalesce(column_default, '') || is_identity
@@ -73,13 +80,13 @@ async def rows(engine: AsyncEngine, sql: str) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def program(engine: AsyncEngine, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def program(engine: AsyncEngine, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
     """A Python program beside this one, on the scratch database, from the root of the repository."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=kept | {"DATABASE_URL": engine.url.render_as_string(hide_password=False), "LOG_FORMAT": "json"},
+        env=kept | {"DATABASE_URL": engine.url.render_as_string(hide_password=False), "LOG_FORMAT": "json"} | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -181,6 +188,72 @@ async def test_a_migration_waits_for_its_rival(scratch: AsyncEngine) -> None:
             output, _ = process.communicate(timeout=60)
             assert process.returncode == 0, output
     assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+
+
+async def _traffic(engine: AsyncEngine, stop: asyncio.Event) -> float:
+    """Insert and count without a pause, as requests do, each within 3 s; the slowest of them in seconds."""
+    slowest, loop = 0.0, asyncio.get_running_loop()
+    async with engine.connect() as connection:
+        await connection.execute(text("SET statement_timeout = '3s'"))
+        await connection.commit()
+        while not stop.is_set():
+            began = loop.time()
+            await connection.execute(text(INSERT_TOKEN), {"value": os.urandom(8)})
+            await connection.execute(text("SELECT count(*) FROM one_time_tokens"))
+            await connection.commit()
+            slowest = max(slowest, loop.time() - began)
+            await asyncio.sleep(0.005)
+    return slowest
+
+
+async def test_a_migration_stalls_nobody_behind_a_long_reader(scratch: AsyncEngine) -> None:
+    """A reader keeps a table that is to be altered. The migration asks again and again and then gives up, saying who is
+    in the way; reads and writes go on all the time. When the reader has ended, the same command does it all."""
+    await migrate(scratch, command.upgrade, "0014")
+    async with scratch.begin() as connection:
+        await connection.execute(text("INSERT INTO users (email, full_name, password_hash) VALUES ('a@b.c', 'P', '!')"))
+    stop = asyncio.Event()
+    traffic = asyncio.create_task(_traffic(scratch, stop))
+    async with scratch.connect() as reader:
+        await reader.execute(text("SET application_name = 'a-long-report'"))
+        await reader.execute(text("SELECT count(*) FROM one_time_tokens"))
+        with program(scratch, "-m", "app", "migrate", DATABASE_MIGRATE_LOCK_ATTEMPTS="3") as process:
+            output, _ = await asyncio.to_thread(process.communicate, timeout=60)
+        assert process.returncode == 2
+        assert "a-long-report" in output.splitlines()[-1]
+        assert "run `python -m app migrate` again" in output.splitlines()[-1].lower()
+        assert output.count("asking again") == 2
+        assert await rows(scratch, "SELECT version_num FROM alembic_version") == [("0014",)]
+        with program(scratch, "-m", "app", "migrate") as process:
+            assert process.stdout is not None
+            while "asking again" not in (line := await asyncio.to_thread(process.stdout.readline)):
+                assert line, "it did not wait for the reader"
+            await reader.rollback()
+            output, _ = await asyncio.to_thread(process.communicate, timeout=60)
+        assert process.returncode == 0, output
+    stop.set()
+    slowest = await traffic
+    assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    print(f"the slowest statement beside the migration took {slowest:.2f} s")
+
+
+async def test_a_former_release_lives_with_a_newer_database(scratch: AsyncEngine) -> None:
+    """What a later release has migrated is ready for this one, and `python -m app migrate` leaves it alone."""
+    await migrate(scratch, command.upgrade, "head")
+    database = Database(DatabaseSettings(url=SecretStr(scratch.url.render_as_string(hide_password=False))), role="api")
+    try:
+        for revision, ready in (("9999", True), ("0001", False), ("unknown", False)):
+            async with scratch.begin() as connection:
+                await connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+            if ready:
+                await migrations_ready(database)
+                assert "nothing to migrate" in await asyncio.to_thread(finished, scratch, "-m", "app", "migrate")
+                assert await rows(scratch, "SELECT version_num FROM alembic_version") == [(revision,)]
+            else:
+                with pytest.raises(Unavailable):
+                    await migrations_ready(database)
+    finally:
+        await database.close()
 
 
 async def test_both_commands_migrate(scratch: AsyncEngine) -> None:

@@ -22,6 +22,8 @@ class DatabaseSettings(Concern):
     statement_timeout: float = Field(default=3, gt=0, description="the server's limit for one statement of the API")
     worker_statement_timeout: float = Field(default=60, gt=0)
     migrate_statement_timeout: float = Field(default=300, gt=0)
+    migrate_lock_timeout: float = Field(default=0.5, gt=0)
+    migrate_lock_attempts: int = Field(default=20, ge=1)
     lock_timeout: float = Field(default=2, gt=0)
     idle_in_transaction_timeout: float = Field(default=10, gt=0)
 

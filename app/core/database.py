@@ -52,11 +52,12 @@ Values = Mapping[str, Any] | None
 ANSWER_WITHIN = 4.5
 """Seconds after which the API gives up on its database: the contract wants its 503 within 5 s, hung server or not."""
 DEADLOCK_DETECTED, SERIALIZATION_FAILURE = "40P01", "40001"
+LOCK_NOT_AVAILABLE = "55P03"
 _RETRYABLE = {DEADLOCK_DETECTED, SERIALIZATION_FAILURE}
 # Connection lost, log-in refused, resources short, stopped or cancelled by the operator or a timeout.
 _AWAY_CLASSES = {"08", "28", "53", "57"}
 # A lock that did not come free in time; a transaction that the server ended because it stood still or took too long.
-_AWAY = {"55P03", "25P03", "25P04"}
+_AWAY = {LOCK_NOT_AVAILABLE, "25P03", "25P04"}
 
 
 class Base(DeclarativeBase):
@@ -301,7 +302,7 @@ def _make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asy
         "timezone": "UTC",
         "jit": "off",
         "statement_timeout": _milliseconds(statement),
-        "lock_timeout": _milliseconds(settings.lock_timeout),
+        "lock_timeout": _milliseconds(settings.migrate_lock_timeout if role == "migrate" else settings.lock_timeout),
         "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
     }
     pool: dict[str, Any] = {"poolclass": NullPool}

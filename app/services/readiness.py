@@ -27,6 +27,11 @@ def head_revision() -> str:
     return next(iter(revisions - followed), "")
 
 
+def is_newer(revision: str | None) -> bool:
+    """Whether a later release has made it: revisions are numbers, and each release knows all that came before."""
+    return bool(revision) and str(revision).isdigit() and int(str(revision)) > int(head_revision())
+
+
 def alembic_config() -> Any:
     """Alembic's own `Config`, for its commands."""
     from alembic.config import Config  # noqa: PLC0415 - for migrations alone
@@ -43,7 +48,11 @@ async def redis_ready(redis: Redis) -> None:
 
 
 async def migrations_ready(database: Database) -> None:
-    """Unavailable unless the database is at the newest migration."""
+    """Unavailable unless the database is at the newest migration, or at one of a later release.
+
+    A later release only adds to what this one needs (decision 12): this one stays ready while its successor is rolled
+    out, and when it is rolled back to.
+    """
     current = await applied_revision(database.read)
-    if current != head_revision():
+    if current != head_revision() and not is_newer(current):
         raise Unavailable(f"the database is at {current}, the code at {head_revision()}: run `python -m app migrate`")

@@ -5,58 +5,16 @@ import os
 import re
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from app.config import Settings
 from tests.hostile.process import ApiProcess
-from tests.processes.process import free_port
+from tests.processes.traefik import LOOPBACK, Proxy
 from tests.support import API, eventually
-
-ROOT = Path(__file__).resolve().parents[2]
-TRAEFIK = Path(sys.executable).with_name("traefik")
-LOOPBACK = "127.0.0.1"
-
-
-class Proxy:
-    """Traefik with the files of deploy/traefik; only ports, folders and the certificate's origin are this test's."""
-
-    def __init__(self, folder: Path, servers: list[str]) -> None:
-        self.http, self.https = free_port(), free_port()
-        dynamic = folder / "dynamic"
-        dynamic.mkdir()
-        routes = (ROOT / "deploy/traefik/dynamic/api.yml").read_text()
-        listed = "".join(f"          - url: {server}\n" for server in servers)
-        (dynamic / "api.yml").write_text(routes.replace("          - url: http://api:8000\n", listed))
-        static = yaml.safe_load((ROOT / "deploy/traefik/traefik.yml").read_text())
-        entry = static["entryPoints"]
-        entry["web"]["address"], entry["websecure"]["address"] = f"{LOOPBACK}:{self.http}", f"{LOOPBACK}:{self.https}"
-        entry["web"]["http"]["redirections"]["entryPoint"]["to"] = f":{self.https}"
-        entry["ping"]["address"] = f"{LOOPBACK}:{free_port()}"
-        # No authority is reachable from a test: Traefik's own certificate stands in.
-        entry["websecure"]["http"]["tls"] = {}
-        del static["certificatesResolvers"]
-        static["providers"]["file"]["directory"] = str(dynamic)
-        (folder / "traefik.yml").write_text(yaml.safe_dump(static))
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [TRAEFIK, f"--configFile={folder / 'traefik.yml'}"],
-                env={**os.environ, "PUBLIC_HOST": LOOPBACK},
-                stdout=log,
-                stderr=log,
-            )
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=40)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +31,8 @@ async def apis(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 async def proxy(apis: list[ApiProcess], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
-    running = Proxy(tmp_path_factory.mktemp("traefik"), [one.url for one in apis])
+    running = Proxy(tmp_path_factory.mktemp("traefik"))
+    running.ask(*(one.url for one in apis))
 
     async def answers() -> bool:
         with suppress(httpx.TransportError):

@@ -1,0 +1,1 @@
+"""Replaces one generation of processes by the next behind Traefik, on one host. Standard library alone, Python 3.11."""
