@@ -12,7 +12,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 
 from app import __version__
 from app.config import Settings, get_settings
-from app.core.database import granted_connections, is_unavailable
+from app.core.connections import check_connections
 from app.core.hosts import Cors, TrustedHosts
 from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
@@ -48,7 +48,7 @@ from app.routers import (
 from app.routers.direct import Direct
 from app.routers.route import BASE_PATH
 from app.routers.uploads import ENVELOPE
-from app.services.container import Container, build
+from app.services.container import build
 
 log = get_logger(__name__)
 DESCRIPTION = "A booking backend for clinics: nothing accepted is lost or done twice."
@@ -61,7 +61,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.container = container
     use_waker(RedisWaker(container.redis))
     use_announcer(RedisAnnouncer(container.redis))
-    sizing = asyncio.create_task(_check_pool_size(settings, container))
+    sizing = asyncio.create_task(check_connections(settings, container.database, role="api"))
     background = [asyncio.create_task(container.keys.watch()), asyncio.create_task(container.notices.run())]
     settle()
     log.info("started", pid=os.getpid(), environment=settings.environment.value)
@@ -79,19 +79,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _is_probe(scope: MutableMapping[str, Any]) -> bool:
     return scope["path"] in SILENT_PATHS
-
-
-async def _check_pool_size(settings: Settings, container: Container) -> None:
-    """Warn when the pools of all processes could ask for more connections than the server grants."""
-    wanted = settings.api.processes * (settings.database.pool_size + settings.database.pool_overflow + 1)
-    try:
-        granted = await granted_connections(container.database)
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        return
-    if wanted > granted:
-        log.warning("the pools may ask for more connections than the server grants", wanted=wanted, granted=granted)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -1,6 +1,7 @@
 """PostgreSQL, Redis, and the job ledger on both."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field, SecretStr
 
@@ -11,7 +12,8 @@ class DatabaseSettings(Concern):
     """PostgreSQL; timeouts in seconds. Pool size plus overflow is per process."""
 
     url: SecretStr = SecretStr("")
-    listen_url: SecretStr = Field(default=SecretStr(""), description="past a pooler of transactions; unset: `url`")
+    pooler: Literal["none", "transaction"] = Field(default="none", description="what `url` leads through")
+    direct_url: SecretStr = Field(default=SecretStr(""), description="past the pooler; unset: `url`")
     pool_size: int = Field(default=15, ge=1)
     pool_overflow: int = Field(
         default=0, ge=0, description="opened and closed again with every peak: rather a larger pool"
@@ -27,15 +29,22 @@ class DatabaseSettings(Concern):
     lock_timeout: float = Field(default=2, gt=0)
     idle_in_transaction_timeout: float = Field(default=10, gt=0)
 
+    @property
+    def direct(self) -> SecretStr:
+        """Where a connection is a session of the server's."""
+        return self.direct_url if self.direct_url.get_secret_value() else self.url
+
     def faults(self) -> Iterator[str]:
         url = self.url.get_secret_value()
         if not url:
             yield "DATABASE_URL: is missing; set it, or use `make run`, which brings its own PostgreSQL"
         elif not is_address(url, "postgresql+asyncpg"):
             yield "DATABASE_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
-        listen = self.listen_url.get_secret_value()
-        if listen and not is_address(listen, "postgresql+asyncpg"):
-            yield "DATABASE_LISTEN_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
+        direct = self.direct_url.get_secret_value()
+        if direct and not is_address(direct, "postgresql+asyncpg"):
+            yield "DATABASE_DIRECT_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
+        if self.pooler == "transaction" and not direct:
+            yield "DATABASE_DIRECT_URL: is missing; behind a pooler, listening and migrations need an address past it"
 
 
 class RedisSettings(Concern):

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import (
     BigInteger,
     DateTime,
     Executable,
     MetaData,
-    NullPool,
     Row,
     Select,
     event,
@@ -26,16 +25,15 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 from sqlalchemy.util import greenlet_spawn
 
 from app.config import DatabaseSettings
+from app.core.engine import Role, make_engine
 from app.core.errors import DomainError
-from app.core.tracing import trace_statements
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -44,7 +42,6 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-Role = Literal["api", "worker", "migrate", "listen"]
 AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 Values = Mapping[str, Any] | None
@@ -257,7 +254,7 @@ class Database:
         before_commit: BeforeCommit | None = None,
     ) -> None:
         # Autocommit is what a connection is in, and a transaction the exception: the many reads change nothing of it.
-        autocommit = _make_engine(settings, role=role, pooled=pooled)
+        autocommit = make_engine(settings, role=role, pooled=pooled)
         self.engine = autocommit.execution_options(isolation_level="READ COMMITTED")
         self._patience = ANSWER_WITHIN if role == "api" else None
         self.follower: Follower | None = None
@@ -286,61 +283,6 @@ class Database:
         await self.engine.dispose()
 
 
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1000))
-
-
-def _make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> AsyncEngine:
-    statement = {
-        "api": settings.statement_timeout,
-        "worker": settings.worker_statement_timeout,
-        "migrate": settings.migrate_statement_timeout,
-        "listen": settings.statement_timeout,
-    }[role]
-    server_settings = {
-        "application_name": f"frontdesk-{role}",
-        "timezone": "UTC",
-        "jit": "off",
-        "statement_timeout": _milliseconds(statement),
-        "lock_timeout": _milliseconds(settings.migrate_lock_timeout if role == "migrate" else settings.lock_timeout),
-        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
-    }
-    pool: dict[str, Any] = {"poolclass": NullPool}
-    if pooled:
-        pool = {
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.pool_overflow,
-            "pool_timeout": settings.pool_wait,
-            "pool_use_lifo": True,
-        }
-    engine = create_async_engine(
-        settings.url.get_secret_value(),
-        # They would go to the log with every failure: e-mails, hashes, reasons.
-        hide_parameters=True,
-        connect_args={
-            "timeout": settings.connect_timeout,
-            "command_timeout": settings.command_timeout if role == "api" else statement + 1,
-            "server_settings": server_settings,
-        },
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-        **pool,
-    )
-    if role == "api":
-        event.listen(engine.sync_engine, "handle_error", _cut_hung_connection)
-    trace_statements(engine.sync_engine)
-    return engine
-
-
-def _cut_hung_connection(context: ExceptionContext) -> None:
-    """To close a connection politely is to wait for the very server that did not answer: two seconds more."""
-    given_up = isinstance(context.original_exception, TimeoutError | asyncio.CancelledError)
-    if given_up and context.connection is not None and not context.connection.invalidated:
-        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
-        driver: Any = context.connection.connection.driver_connection
-        driver.terminate()
-
-
 async def ping(read: ReadSession) -> None:
     """Raises what stands between this process and its database."""
     await read.scalar(select(text("1")))
@@ -360,9 +302,8 @@ async def hear_own_change(session: WriteSession) -> None:
 
 @asynccontextmanager
 async def listening_connection(settings: DatabaseSettings) -> AsyncIterator[Any]:
-    """asyncpg's own connection, for LISTEN; at DATABASE_LISTEN_URL when there is one. Cut off at the end."""
-    url = settings.listen_url if settings.listen_url.get_secret_value() else settings.url
-    engine = _make_engine(settings.model_copy(update={"url": url}), role="listen", pooled=False)
+    """asyncpg's own connection, for LISTEN. Cut off at the end."""
+    engine = make_engine(settings, role="listen", pooled=False)
     try:
         pooled = await engine.raw_connection()
         driver: Any = pooled.driver_connection
@@ -389,12 +330,3 @@ def lock_number(name: str) -> int:
 async def take_turns(session: WriteSession, key: int) -> None:
     """Wait until no other transaction holds `key`, and hold it to the end of this one."""
     await session.execute(select(func.pg_advisory_xact_lock(key)))
-
-
-async def granted_connections(database: Database) -> int:
-    """How many connections the server grants to ordinary roles in total."""
-    granted = text(
-        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
-    )
-    async with database.engine.connect() as connection:
-        return int((await connection.execute(granted)).scalar_one())

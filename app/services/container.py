@@ -9,7 +9,8 @@ from redis.asyncio import ConnectionPool, Redis
 
 from app.config import EventsSettings, MailSettings, Settings, StorageSettings
 from app.core.access_tokens import AccessTokens
-from app.core.database import Database, Role
+from app.core.database import Database
+from app.core.engine import Role
 from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
 from app.core.key_ring import KeyRing

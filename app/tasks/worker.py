@@ -12,6 +12,7 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from app.config import Settings, get_settings
+from app.core.connections import check_connections
 from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
@@ -154,6 +155,7 @@ async def _serve(settings: Settings) -> None:
     settle()
     log.info("started", concurrency=settings.jobs.concurrency)
     stopping = asyncio.create_task(stop.wait())
+    checking = asyncio.create_task(check_connections(settings, container.database, role="worker"))
     await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     crashed = [task for task in tasks if task.done()]
     log.info("stopping", jobs=len(worker.tasks))
@@ -164,7 +166,7 @@ async def _serve(settings: Settings) -> None:
     relay.stop()
     consumer.stop()
     await asyncio.wait({relaying, delivering, consuming}, timeout=STEP_SECONDS)
-    if left := await cancel(*tasks, stopping, within=3):
+    if left := await cancel(*tasks, stopping, checking, within=3):
         log.warning("left running at the end", tasks=len(left))
     ops.stop()
     use_waker(None)
