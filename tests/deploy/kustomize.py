@@ -1,0 +1,123 @@
+"""What `kustomize build` makes of the files in deploy/kubernetes: just as much of Kustomize as those files use.
+
+No package registry carries the program for the Pythons that this runs on. Where it is installed, a test holds the two
+equal.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Resource = dict[str, Any]
+KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "labels", "images", "patches"}
+CLUSTER_WIDE = {"Namespace"}
+
+
+class NotCovered(Exception):
+    """The files use something of Kustomize that is not here."""
+
+
+def build(folder: Path) -> list[Resource]:
+    """The resources of a kustomization, transformed."""
+    file = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    if unknown := file.keys() - KNOWN:
+        raise NotCovered(f"{folder}: {unknown}")
+    made = [one for name in file.get("resources", ()) for one in _load(folder / name)]
+    for name in file.get("components", ()):
+        made += build(folder / name)
+    for patch in file.get("patches", ()):
+        _patch(made, patch, folder)
+    for resource in made:
+        if namespace := file.get("namespace"):
+            _set_namespace(resource, namespace)
+        for label in file.get("labels", ()):
+            _set_labels(resource, label["pairs"])
+        for image in file.get("images", ()):
+            _set_image(resource, image)
+    return made
+
+
+def _load(path: Path) -> Iterator[Resource]:
+    if path.is_dir():
+        yield from build(path)
+    else:
+        # Through JSON: what is shared by an anchor must not be changed twice.
+        yield from (json.loads(json.dumps(one)) for one in yaml.safe_load_all(path.read_text()) if one)
+
+
+def _set_namespace(resource: Resource, namespace: str) -> None:
+    if resource["kind"] not in CLUSTER_WIDE:
+        resource["metadata"]["namespace"] = namespace
+
+
+def _set_labels(resource: Resource, pairs: dict[str, str]) -> None:
+    resource["metadata"].setdefault("labels", {}).update(pairs)
+    if template := resource.get("spec", {}).get("template"):
+        template["metadata"].setdefault("labels", {}).update(pairs)
+
+
+def _set_image(resource: Resource, image: dict[str, str]) -> None:
+    pod = resource.get("spec", {}).get("template", {}).get("spec", {})
+    for container in pod.get("containers", []) + pod.get("initContainers", []):
+        if container["image"] == image["name"]:
+            container["image"] = f"{image['newName']}:{image['newTag']}"
+
+
+def _patch(made: list[Resource], patch: dict[str, Any], folder: Path) -> None:
+    text = (folder / patch["path"]).read_text() if "path" in patch else patch["patch"]
+    change = yaml.safe_load(text)
+    target = patch.get("target") or {"kind": change["kind"], "name": change["metadata"]["name"]}
+    hit = [
+        one
+        for one in made
+        if one["kind"] == target["kind"] and target.get("name", one["metadata"]["name"]) == one["metadata"]["name"]
+    ]
+    if not hit:
+        raise NotCovered(f"{folder}: a patch that hits nothing: {target}")
+    for resource in hit:
+        if isinstance(change, list):
+            for step in change:
+                _take(resource, step)
+        else:
+            _merge(resource, change)
+
+
+def _take(resource: Resource, step: dict[str, Any]) -> None:
+    """One operation of a JSON patch (RFC 6902)."""
+    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
+    at: Any = resource
+    for part in way:
+        at = at[int(part) if isinstance(at, list) else part]
+    if isinstance(at, list):
+        if step["op"] != "replace":
+            raise NotCovered(step)
+        at[int(last)] = deepcopy(step["value"])
+        return
+    if step["op"] in ("remove", "replace") and last not in at:
+        raise KeyError(step["path"])
+    if step["op"] == "remove":
+        del at[last]
+    elif step["op"] in ("add", "replace"):
+        at[last] = deepcopy(step["value"])
+    else:
+        raise NotCovered(step)
+
+
+def _merge(into: Resource, change: Resource) -> None:
+    """A strategic merge without lists, whose keys depend on the kind."""
+    for key, value in change.items():
+        if isinstance(value, list):
+            raise NotCovered(key)
+        if isinstance(value, dict):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
+
+
+if __name__ == "__main__":
+    print(yaml.safe_dump_all(build(Path(sys.argv[1]))))
