@@ -15,11 +15,7 @@ DIRECT = frozenset({"migrate", "listen"})
 """Who needs a session of the server's own: for a lock held over transactions, or to be told something."""
 # Between two transactions a pooler may give us another server, which knows nothing of what was prepared on the last
 # one. An unnamed statement is sent again with every use, and asyncpg prepares and runs it without letting go.
-_NOTHING_PREPARED: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "prepared_statement_cache_size": 0,
-    "prepared_statement_name_func": lambda: "",
-}
+_NOTHING_PREPARED: dict[str, Any] = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
 
 
 def _milliseconds(seconds: float) -> str:
