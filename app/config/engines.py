@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from app.config.common import Concern, is_address
+from app.config.sentinel import is_sentinel, parse_sentinels
 
 
 class DatabaseSettings(Concern):
@@ -54,8 +55,17 @@ class RedisSettings(Concern):
     timeout: float = Field(default=1, gt=0, description="seconds for connecting and for an answer")
 
     def faults(self) -> Iterator[str]:
-        if not is_address(self.url.get_secret_value(), "redis", "rediss", "unix"):
-            yield "REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or unix:"
+        url = self.url.get_secret_value()
+        if is_sentinel(url):
+            try:
+                parse_sentinels(url)
+            except ValueError:
+                yield "REDIS_URL: must be of the form redis+sentinel://user:password@host:port,host:port/service/number"
+        elif not is_address(url, "redis", "rediss", "unix"):
+            yield (
+                "REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or unix:, or"
+                " redis+sentinel://user:password@host:port,host:port/service/number"
+            )
 
 
 class JobSettings(Concern):

@@ -1,17 +1,35 @@
 """Clients of Redis (or Valkey) that fail fast: nothing that a request waits for may hang on it."""
 
+from typing import Any
+
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from app.config import RedisSettings
+from app.config.sentinel import is_sentinel, parse_sentinels
 
 
 def make_pool(settings: RedisSettings) -> ConnectionPool:
-    return ConnectionPool.from_url(
-        settings.url.get_secret_value(),
-        socket_connect_timeout=settings.timeout,
-        socket_timeout=settings.timeout,
-        socket_keepalive=True,
+    """Connections to the server, or to whichever one the sentinels call the primary when each is made."""
+    url = settings.url.get_secret_value()
+    options: dict[str, Any] = {
+        "socket_connect_timeout": settings.timeout,
+        "socket_timeout": settings.timeout,
+        "socket_keepalive": True,
+    }
+    if not is_sentinel(url):
+        return ConnectionPool.from_url(url, health_check_interval=30, **options)
+    known = parse_sentinels(url)
+    own = options | {"password": known.own_password}
+    sentinels = Sentinel(known.addresses, sentinel_kwargs=own)  # type: ignore[no-untyped-call]  # redis-py has half its types
+    return SentinelConnectionPool(  # type: ignore[no-untyped-call]  # as above
+        known.service,
+        sentinels,
+        db=known.database,
+        username=known.username,
+        password=known.password,
         health_check_interval=30,
+        **options,
     )
 
 

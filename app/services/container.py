@@ -169,12 +169,9 @@ def make_notices_and_keys(settings: Settings, database: Database) -> tuple[Notic
     return notices, keys
 
 
-def _shared_counters(settings: Settings, pool: ConnectionPool) -> RedisStorage:
-    return RedisStorage(
-        "async+" + settings.redis.url.get_secret_value(),
-        implementation="redispy",
-        connection_pool=pool,  # type: ignore[arg-type]  # handed through to redis-py
-    )
+def _shared_counters(pool: ConnectionPool) -> RedisStorage:
+    # Where the server is the pool knows alone; of the address only the scheme is looked at.
+    return RedisStorage("async+redis://", implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]  # handed through to redis-py
 
 
 def _limits(settings: Settings, storage: RedisStorage) -> tuple[FailureLimit, RequestLimits]:
@@ -232,7 +229,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
     marketplace_client, payments_client = _partners(settings, circuits := Circuits(redis))
     event_bus = make_event_bus(settings.events, redis)
     sealer, outside = Sealer(settings.auth), (SystemResolver(), AddressPolicy(settings.webhooks.allow_private))
-    failures, request_limits = _limits(settings, _shared_counters(settings, pool))
+    failures, request_limits = _limits(settings, _shared_counters(pool))
     second_factor = _second_factor(settings, hasher, opaque_tokens, failures, sealer)
     return Container(
         settings=settings,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from arq import ArqRedis
 from arq.constants import job_key_prefix
@@ -11,6 +12,7 @@ from arq.utils import timestamp_ms
 from celery import Celery
 
 from app.config import Settings
+from app.config.sentinel import is_sentinel, parse_sentinels
 from app.core.jobs import Priority
 from app.core.redis import make_pool
 
@@ -70,9 +72,23 @@ def make_arq(settings: Settings) -> ArqRedis:
     )
 
 
+def _broker(url: str) -> tuple[str, dict[str, Any]]:
+    """The address as Celery writes it, and what it wants to know of it besides."""
+    if not is_sentinel(url):
+        return url, {}
+    known = parse_sentinels(url)
+    login = f"{quote(known.username or '', safe='')}:{quote(known.password or '', safe='')}@"
+    urls = [f"sentinel://{login}{host}:{port}/{known.database}" for host, port in known.addresses]
+    own = {"password": known.own_password} if known.own_password else {}
+    return ";".join(urls), {
+        "master_name": known.service,
+        "sentinel_kwargs": {"socket_timeout": 1, "socket_connect_timeout": 1, **own},
+    }
+
+
 def make_celery(settings: Settings) -> Celery:
     """Celery's application, for producing and for consuming. The ledger owns retries, so Celery's are off."""
-    url = (settings.jobs.broker_url or settings.redis.url).get_secret_value()
+    url, options = _broker((settings.jobs.broker_url or settings.redis.url).get_secret_value())
     app = Celery("frontdesk", broker=url)
     app.conf.update(
         task_default_queue=CELERY_QUEUE,
@@ -97,6 +113,7 @@ def make_celery(settings: Settings) -> Celery:
             "socket_connect_timeout": settings.redis.timeout,
             "retry_on_timeout": True,
             "health_check_interval": 10,
+            **options,
         },
     )
     return app

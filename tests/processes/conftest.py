@@ -43,10 +43,9 @@ def spawn(settings: Settings, own_valkey: ValkeyEngine, tmp_path_factory: pytest
     def start(name: str, *program: str, **environment: str) -> Process:
         folder = tmp_path_factory.mktemp(name)
         port = free_port()
-        values = os.environ | QUICK | environment
+        values = os.environ | QUICK | {"REDIS_URL": own_valkey.url} | environment
         values |= {
             "PYTHONPATH": str(ROOT),
-            "REDIS_URL": own_valkey.url,
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
             f"{name.upper()}_METRICS_PORT": str(port),
         }
