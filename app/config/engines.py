@@ -15,6 +15,8 @@ class DatabaseSettings(Concern):
     url: SecretStr = SecretStr("")
     pooler: Literal["none", "transaction"] = Field(default="none", description="what `url` leads through")
     direct_url: SecretStr = Field(default=SecretStr(""), description="past the pooler; unset: `url`")
+    replica_url: SecretStr = Field(default=SecretStr(""), description="for lists and reports; unset: `url`")
+    replica_lag: float = Field(default=5, gt=0, description="seconds behind, beyond which the primary is read")
     pool_size: int = Field(default=15, ge=1)
     pool_overflow: int = Field(
         default=0, ge=0, description="opened and closed again with every peak: rather a larger pool"
@@ -42,8 +44,9 @@ class DatabaseSettings(Concern):
         elif not is_address(url, "postgresql+asyncpg"):
             yield "DATABASE_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
         direct = self.direct_url.get_secret_value()
-        if direct and not is_address(direct, "postgresql+asyncpg"):
-            yield "DATABASE_DIRECT_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
+        for name, other in (("DIRECT", direct), ("REPLICA", self.replica_url.get_secret_value())):
+            if other and not is_address(other, "postgresql+asyncpg"):
+                yield f"DATABASE_{name}_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
         if self.pooler == "transaction" and not direct:
             yield "DATABASE_DIRECT_URL: is missing; behind a pooler, listening and migrations need an address past it"
 

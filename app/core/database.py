@@ -113,11 +113,15 @@ class ReadSession:
             rows: Sequence[AnyRow] = await greenlet_spawn(run)
         return rows
 
+    async def rows(self, statement: Executable, values: Values = None) -> Sequence[AnyRow]:
+        """Whatever the statement gives; `values` are those of the parameters of one that is made once."""
+        return await self._run(statement, values)
+
     async def all(self, statement: AnySelect) -> Sequence[AnyRow]:
         return await self._run(statement)
 
     async def first(self, statement: AnySelect, values: Values = None) -> AnyRow | None:
-        """The first row; `values` are those of the parameters of a statement that is made once."""
+        """The first row."""
         rows = await self._run(statement, values)
         return rows[0] if rows else None
 
@@ -259,10 +263,18 @@ class Database:
         self._patience = ANSWER_WITHIN if role == "api" else None
         self.follower: Follower | None = None
         self.read = ReadSession(autocommit, patience=self._patience)
+        self.lists = self.read
+        """For what may be some seconds old: a replica, where there is one (core/replica.py)."""
+        self._others: list[AsyncEngine] = []
         self.single = SingleStatements(autocommit)
         self._make = async_sessionmaker(
             self.engine, class_=WriteSession, expire_on_commit=False, autoflush=False, before_commit=before_commit
         )
+
+    def read_lists_from(self, lists: ReadSession, engine: AsyncEngine) -> None:
+        """Let lists come from `engine`, which is closed with this one."""
+        self.lists = lists
+        self._others.append(engine)
 
     @asynccontextmanager
     async def session_scope(self) -> AsyncIterator[WriteSession]:
@@ -280,7 +292,8 @@ class Database:
             await session.commit()
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        for engine in (*self._others, self.engine):
+            await engine.dispose()
 
 
 async def ping(read: ReadSession) -> None:

@@ -76,6 +76,13 @@ PARTNER_CIRCUIT_OPEN = Gauge(
 )
 EVENTS_RECEIVED = Counter("frontdesk_events_received_total", "Events of others by what became of them", ["outcome"])
 
+LIST_READS = Counter("frontdesk_list_reads_total", "Reads that may come from a replica, by who answered", ["source"])
+REPLICA_LAG_SECONDS = Gauge(
+    "frontdesk_replica_lag_seconds",
+    "How far the replica is behind at most, at the last look; NaN while it is away",
+    multiprocess_mode="mostrecent",
+)
+
 
 def exposition() -> tuple[bytes, str]:
     """The metrics in Prometheus' text format, and its media type."""

@@ -25,12 +25,19 @@ async def get_read_session(request: Request) -> ReadSession:
     return container_of(request).database.read
 
 
+async def get_public_read_session(request: Request) -> ReadSession:
+    """Perhaps some seconds old, unless somebody is signed in: who could have written sees what they wrote."""
+    database = container_of(request).database
+    return database.read if "authorization" in request.headers else database.lists
+
+
 async def get_write_session(request: Request) -> AsyncIterator[WriteSession]:
     async with container_of(request).database.session_scope() as session:
         yield session
 
 
 Read = Annotated[ReadSession, Depends(get_read_session)]
+PublicRead = Annotated[ReadSession, Depends(get_public_read_session)]
 # Function scope: the commit happens before the answer goes out, so that a 2xx is never a lie (decision 1).
 Write = Annotated[WriteSession, Depends(get_write_session, scope="function")]
 

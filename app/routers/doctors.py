@@ -9,7 +9,7 @@ from app.dependencies.access import DoctorsReader, DoctorsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Doctors
-from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, PublicRead, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -31,7 +31,7 @@ router = Router(prefix="/doctors", tags=["clinic"])
 
 @router.get("", response_model=PageOut[DoctorRead])
 async def list_doctors(
-    query: Annotated[PageQuery, Depends(page_query(DOCTORS))], doctors: Doctors, read: Read, cursors: CursorsDep
+    query: Annotated[PageQuery, Depends(page_query(DOCTORS))], doctors: Doctors, read: PublicRead, cursors: CursorsDep
 ) -> Any:
     return paged(await doctors.page(read, query=query), query, DOCTORS, cursors)
 
@@ -95,7 +95,9 @@ async def set_hours(
 
 
 @router.get("/{doctor_id}/slots", response_model=SlotList)
-async def list_slots(doctor_id: PathId, query: Annotated[SlotsQuery, Query()], doctors: Doctors, read: Read) -> Any:
+async def list_slots(
+    doctor_id: PathId, query: Annotated[SlotsQuery, Query()], doctors: Doctors, read: PublicRead
+) -> Any:
     """Free slots in the future, by days of the clinic's zone."""
     spans = await doctors.slots(read, doctor_id=doctor_id, from_day=query.from_, to_day=query.to)
     return {"items": [{"starts_at": start, "ends_at": end} for start, end in spans]}

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from app.core.errors import Unavailable
 from app.dependencies.resources import ContainerDep
 from app.schemas.health import Liveness, Readiness
-from app.services.readiness import database_ready, migrations_ready, redis_ready
+from app.services.readiness import database_ready, migrations_ready, redis_ready, replica_state
 
 router = APIRouter(tags=["operators"])
 TIMEOUT = 3.0
@@ -47,5 +47,9 @@ async def ready(container: ContainerDep) -> Response:
     }
     states = await asyncio.gather(*(_state(check) for check in checks.values()))
     fine = all(state == "ok" for state in states)
-    body = Readiness(status="ok" if fine else "unavailable", parts=dict(zip(checks, states, strict=True)))
+    parts = dict(zip(checks, states, strict=True))
+    if (replica := await replica_state(container.database)) is not None:
+        # Only said: without it everything goes on.
+        parts["replica"] = replica
+    body = Readiness(status="ok" if fine else "unavailable", parts=parts)
     return JSONResponse(body.model_dump(), 200 if fine else 503, {} if fine else {"Retry-After": "2"})

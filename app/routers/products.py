@@ -10,7 +10,7 @@ from app.dependencies.access import ProductsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import Catalogue, CursorsDep, Jobs, Products
-from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
+from app.dependencies.session import IfMatch, IfNoneMatch, PublicRead, Read, Write
 from app.routers.responses import PathId, accepted, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -30,7 +30,10 @@ router = Router(prefix="/products", tags=["shop"])
 
 @router.get("", response_model=PageOut[ProductRead])
 async def list_products(
-    query: Annotated[PageQuery, Depends(page_query(PRODUCTS))], products: Products, read: Read, cursors: CursorsDep
+    query: Annotated[PageQuery, Depends(page_query(PRODUCTS))],
+    products: Products,
+    read: PublicRead,
+    cursors: CursorsDep,
 ) -> Any:
     return paged(await products.page(read, query=query), query, PRODUCTS, cursors)
 

@@ -19,6 +19,7 @@ from app.core.notices import Notices
 from app.core.opaque_tokens import OpaqueTokens
 from app.core.rate_limit import Allowance, FailureLimit
 from app.core.redis import make_pool
+from app.core.replica import read_lists_from_replica
 from app.core.request_limit import RequestLimits
 from app.core.sealing import Sealer
 from app.core.signing_keys import shared_key
@@ -213,7 +214,9 @@ def _second_factor(
 
 def _database(settings: Settings, *, role: Role, pooled: bool) -> Database:
     handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
-    return Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
+    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
+    read_lists_from_replica(database, settings.database, role=role, pooled=pooled)
+    return database
 
 
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:

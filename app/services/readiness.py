@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from app.core.database import Database, applied_revision, ping
 from app.core.errors import Unavailable
+from app.core.replica import ReplicaSession
 
 ROOT = Path(__file__).resolve().parents[2]
 _REVISION = re.compile(r'^revision(?:: str)? = "(\w+)"', re.MULTILINE)
@@ -41,6 +42,11 @@ def alembic_config() -> Any:
 
 async def database_ready(database: Database) -> None:
     await ping(database.read)
+
+
+async def replica_state(database: Database) -> str | None:
+    """`ok`, or why lists are read from the primary; None where there is no replica."""
+    return await database.lists.state() if isinstance(database.lists, ReplicaSession) else None
 
 
 async def redis_ready(redis: Redis) -> None:

@@ -95,14 +95,14 @@ class ReportService:
         start, end = day_bounds(from_day, to_day, self.clinic.zone)
         after, done = None, 0
         while rows := await utilisation.appointments_in(
-            self.database.read, start=start, end=end, after=after, limit=PAGE
+            self.database.lists, start=start, end=end, after=after, limit=PAGE
         ):
             yield rows
             after, done = (rows[-1].starts_at, rows[-1].id), done + len(rows)
             await progress(done, max(done, total), "writing appointments")
 
     async def utilisation(self, from_day: date, to_day: date) -> UtilisationReport:
-        read, zone = self.database.read, self.clinic.zone
+        read, zone = self.database.lists, self.clinic.zone
         start, end = day_bounds(from_day, to_day, zone)
         doctors = await utilisation.doctors_in(read, start=start, end=end)
         away: dict[int, list[Span]] = defaultdict(list)

@@ -70,7 +70,7 @@ class RevenueService:
 
     async def report(self, from_day: date, to_day: date) -> RevenueReport:
         start, end = day_bounds(from_day, to_day, self.clinic.zone)
-        sums = await revenue.order_sums(self.database.read, start=start, end=end, timezone=self.clinic.timezone)
+        sums = await revenue.order_sums(self.database.lists, start=start, end=end, timezone=self.clinic.timezone)
         days: dict[tuple[date, str], list[int]] = {}
         for day, currency, status, number, amount in sums:
             counted = days.setdefault((day, currency), [0, 0, 0])
@@ -93,7 +93,7 @@ class RevenueService:
         """Every order that was paid in the period, a page at a time, as of when its page is read."""
         start, end = day_bounds(report.from_day, report.to_day, self.clinic.zone)
         after, done = None, 0
-        while rows := await revenue.orders_in(self.database.read, start=start, end=end, after=after, limit=PAGE):
+        while rows := await revenue.orders_in(self.database.lists, start=start, end=end, after=after, limit=PAGE):
             yield rows
             after, done = (rows[-1].paid_at, rows[-1].id), done + len(rows)
             await progress(done, max(done, report.orders), "writing orders")
