@@ -10,7 +10,7 @@ class Liveness(Out):
 
 
 class Readiness(Out):
-    """`parts` names each part that the process needs, and says `ok` or what is wrong with it."""
+    """`parts` names each part and says `ok` or what is wrong with it; without a `replica` everything goes on."""
 
     status: Literal["ok", "unavailable"]
     parts: dict[str, str]
