@@ -162,3 +162,10 @@ async def withdraw(session: WriteSession, *, run_id: int, limit: int) -> int:
         .returning(Product.id)
     )
     return len((await session.execute(statement)).all())
+
+
+async def prune_runs(session: WriteSession, *, kept: timedelta, limit: int) -> int:
+    """Delete at most `limit` runs that were finished longer ago than `kept`; returns how many."""
+    old = select(CatalogueRun.id).where(CatalogueRun.finished_at < func.now() - kept)
+    statement = delete(CatalogueRun).where(CatalogueRun.id.in_(old.order_by(CatalogueRun.id).limit(limit)))
+    return len((await session.execute(statement.returning(CatalogueRun.id))).all())

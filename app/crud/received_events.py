@@ -1,8 +1,9 @@
 """Events of other services, each once."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import WriteSession
@@ -24,3 +25,10 @@ async def keep(
     )
     statement = statement.on_conflict_do_nothing(index_elements=["source", "event_id"])
     return (await session.execute(statement.returning(ReceivedEvent.id))).scalar_one_or_none() is not None
+
+
+async def prune(session: WriteSession, *, kept: timedelta, limit: int) -> int:
+    """Forget at most `limit` events that came longer ago than `kept`; returns how many."""
+    old = select(ReceivedEvent.id).where(ReceivedEvent.created_at < func.now() - kept)
+    statement = delete(ReceivedEvent).where(ReceivedEvent.id.in_(old.order_by(ReceivedEvent.id).limit(limit)))
+    return len((await session.execute(statement.returning(ReceivedEvent.id))).all())

@@ -7,7 +7,7 @@ from datetime import timedelta
 from app.config import RetentionSettings
 from app.core.database import Database, WriteSession
 from app.core.jobs import ReportProgress
-from app.crud import job_control
+from app.crud import catalogue, job_control, received_events
 from app.crud.audit_events import audit_events
 from app.crud.auth_sessions import auth_sessions
 from app.crud.idempotency_keys import KEPT, idempotency_keys
@@ -71,6 +71,12 @@ class HousekeepingService:
             Pruned.DELIVERIES: lambda session, limit: webhook_deliveries.prune(session, kept=WEBHOOKS, limit=limit),
             Pruned.NOTIFICATIONS: lambda session, limit: notifications.prune(
                 session, kept=timedelta(days=self.retention.notifications), limit=limit
+            ),
+            Pruned.RECEIVED_EVENTS: lambda session, limit: received_events.prune(
+                session, kept=timedelta(days=self.retention.received_events), limit=limit
+            ),
+            Pruned.CATALOGUE_RUNS: lambda session, limit: catalogue.prune_runs(
+                session, kept=timedelta(days=self.retention.catalogue_runs), limit=limit
             ),
         }
 

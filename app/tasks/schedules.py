@@ -20,6 +20,8 @@ PRUNED_AT: Mapping[Pruned, str] = {
     Pruned.WEBHOOK_EVENTS: "7 4 * * *",
     Pruned.DELIVERIES: "17 4 * * *",
     Pruned.NOTIFICATIONS: "57 3 * * *",
+    Pruned.RECEIVED_EVENTS: "27 4 * * *",
+    Pruned.CATALOGUE_RUNS: "37 4 * * *",
 }
 
 

@@ -157,3 +157,30 @@ async def test_old_notifications_go_with_their_recipients(world: World, containe
     assert await prune(container, Pruned.NOTIFICATIONS) in {1, 2}
     assert await prune(container, Pruned.NOTIFICATIONS) in {0, 1}
     assert (await world.count("notifications"), await world.count("notification_recipients")) == (1, 1)
+
+
+async def test_old_events_of_others_go(world: World, container: Container) -> None:
+    """An event of another service goes after its time; a younger one stays, so that its repetition is known."""
+    for age in (91, 89):
+        await world.execute(
+            "INSERT INTO received_events (source, event_id, type, occurred_at, created_at) "
+            "VALUES ('erp', :id, 'x.y', now(), now() - make_interval(days => :age))",
+            id=str(age),
+            age=age,
+        )
+    assert await prune(container, Pruned.RECEIVED_EVENTS) == 1
+    assert [row.event_id for row in await world.rows("SELECT event_id FROM received_events")] == ["89"]
+
+
+async def test_old_catalogue_runs_go(world: World, container: Container) -> None:
+    """A run that was finished long ago goes; a younger one stays, and so does one that is not finished."""
+    for age, finished in ((91, True), (89, True), (91, False)):
+        await world.execute(
+            "INSERT INTO catalogue_runs (vendor, pages, moved_at, finished_at) SELECT 'marketplace', :age, at, "
+            "CASE WHEN :finished THEN at END FROM (SELECT now() - make_interval(days => :age) AS at) AS given",
+            age=age,
+            finished=finished,
+        )
+    assert await prune(container, Pruned.CATALOGUE_RUNS) == 1
+    left = await world.rows("SELECT pages, finished_at IS NULL AS open FROM catalogue_runs ORDER BY id")
+    assert [(row.pages, row.open) for row in left] == [(89, False), (91, True)]

@@ -18,6 +18,8 @@ class Pruned(StrEnum):
     SESSIONS = "sessions"
     AUDIT_EVENTS = "audit_events"
     NOTIFICATIONS = "notifications"
+    RECEIVED_EVENTS = "received_events"
+    CATALOGUE_RUNS = "catalogue_runs"
 
 
 class Prune(JobMessage):
