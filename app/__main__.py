@@ -4,8 +4,9 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from app.config import ConfigurationError, Settings, get_settings
 from app.core.errors import DomainError
@@ -119,6 +120,86 @@ def jobs(arguments: argparse.Namespace) -> None:
         sys.exit(code)
 
 
+def backup(arguments: argparse.Namespace) -> None:
+    from app.services import backup_commands as commands  # noqa: PLC0415
+
+    if arguments.loop:
+        _backup_command(commands.keep_backing_up(get_settings()))
+    elif arguments.list:
+        _backup_command(commands.listing(get_settings()))
+    else:
+        _backup_command(commands.backup(get_settings()))
+
+
+def restore(arguments: argparse.Namespace) -> None:
+    from app.services import backup_commands as commands  # noqa: PLC0415
+
+    _backup_command(commands.restore(get_settings(), arguments.name, replace=arguments.replace))
+
+
+def verify_backup(arguments: argparse.Namespace) -> None:
+    from app.services import backup_commands as commands  # noqa: PLC0415
+
+    _backup_command(commands.verify(get_settings(), arguments.name))
+
+
+def _backup_command(command: Coroutine[Any, Any, list[str] | None]) -> None:
+    """Print what it says; whatever fails is one line, and exit code 1."""
+    from app.core.logging import configure_logging  # noqa: PLC0415
+    from app.services.backup_commands import FAILURES, explained  # noqa: PLC0415
+
+    configure_logging(get_settings().log, process="backup")
+    try:
+        for line in asyncio.run(command) or ():
+            print(line)
+    except FAILURES as error:
+        print(explained(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def _add_backup_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add(
+        "backup", backup, "make a backup of the database in BACKUP_DIRECTORY or BACKUP_BUCKET, and delete old ones"
+    )
+    how = one.add_mutually_exclusive_group()
+    how.add_argument("--loop", action="store_true", help="one every BACKUP_EVERY_HOURS, until SIGTERM")
+    how.add_argument("--list", action="store_true", help="name those that are there")
+    again = add("restore", restore, "restore a backup into the database of the settings, if that is missing or empty")
+    again.add_argument(
+        "--replace", metavar="DATABASE", help="its name: if it is not empty, it is moved aside, not deleted"
+    )
+    sure = add("verify-backup", verify_backup, "restore a backup into a database that is thrown away, and compare")
+    for command in (again, sure):
+        command.add_argument(
+            "name", nargs="?", default="latest", help="as `backup --list` names it (default: the newest)"
+        )
+
+
+def erase_user(arguments: argparse.Namespace) -> None:
+    from app.services.personal_data_commands import erase  # noqa: PLC0415
+
+    if (arguments.user is None) is not arguments.again or (arguments.again and arguments.dry_run):
+        print("name the account, by id or e-mail, or give --again alone", file=sys.stderr)
+        sys.exit(2)
+    _backup_command(erase(get_settings(), arguments.user, dry_run=arguments.dry_run))
+
+
+def export_user(arguments: argparse.Namespace) -> None:
+    from app.services.personal_data_commands import export  # noqa: PLC0415
+
+    _backup_command(export(get_settings(), arguments.user, arguments.output))
+
+
+def _add_personal_data_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    one = add("erase-user", erase_user, "erase one person: cancel what is to come, end sessions, take the name out")
+    one.add_argument("user", nargs="?", help="id or e-mail of the account")
+    one.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+    one.add_argument("--again", action="store_true", help="everybody who was ever erased: after a restore")
+    one = add("export-user", export_user, "write everything that is known of one person as JSON")
+    one.add_argument("user", help="id or e-mail of the account")
+    one.add_argument("--output", type=Path, help="a new file, which only you may read (default: standard output)")
+
+
 QUEUES, STATUSES = ("io", "cpu"), ("queued", "running", "succeeded", "failed", "cancelled")
 
 
@@ -169,6 +250,8 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument("kid", nargs="?", default="", help="retire: the key")
     steps.add_argument("--now", action="store_true", help="rotate: sign with the new key at once")
     _add_job_commands(add("jobs", jobs, "look into the job ledger, and repeat, cancel or attempt what is in it"))
+    _add_backup_commands(add)
+    _add_personal_data_commands(add)
     add("check", check, "say whether the settings are fit to start on, naming every fault")
     add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
     return top

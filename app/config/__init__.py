@@ -1,5 +1,6 @@
 """Typed settings, one file a concern; `settings.py` puts them together and decides whether they are fit to start on."""
 
+from app.config.backup import BackupSettings
 from app.config.common import Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.events import EventsSettings
@@ -28,6 +29,7 @@ __all__ = [
     "KEY_SET_SECONDS",
     "ApiSettings",
     "AuthSettings",
+    "BackupSettings",
     "CelerySettings",
     "ClinicSettings",
     "ConfigurationError",

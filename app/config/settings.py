@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.config.backup import BackupSettings
 from app.config.common import Concern, Environment
 from app.config.engines import DatabaseSettings, JobSettings, RedisSettings
 from app.config.events import EventsSettings
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     notifications: NotificationSettings = NotificationSettings()
     storage: StorageSettings = StorageSettings()
+    backup: BackupSettings = BackupSettings()
     webhooks: WebhooksSettings = WebhooksSettings()
     payments: PaymentsSettings = PaymentsSettings()
     marketplace: MarketplaceSettings = MarketplaceSettings()

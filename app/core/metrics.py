@@ -74,6 +74,17 @@ PARTNER_CIRCUIT_OPEN = Gauge(
     ["vendor"],
     multiprocess_mode="mostrecent",
 )
+BACKUP_LAST_SUCCESS = Gauge(
+    "frontdesk_backup_last_success_timestamp_seconds",
+    "When the last complete backup was finished; 0 when there is none",
+    multiprocess_mode="mostrecent",
+)
+BACKUP_LAST_VERIFIED = Gauge(
+    "frontdesk_backup_last_verified_timestamp_seconds",
+    "When a backup was last restored to try it; 0 when none was",
+    multiprocess_mode="mostrecent",
+)
+BACKUP_SIZE = Gauge("frontdesk_backup_size_bytes", "Size of the last complete backup", multiprocess_mode="mostrecent")
 EVENTS_RECEIVED = Counter("frontdesk_events_received_total", "Events of others by what became of them", ["outcome"])
 
 LIST_READS = Counter("frontdesk_list_reads_total", "Reads that may come from a replica, by who answered", ["source"])

@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+_TEMPORARY = ".tmp"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the file is one that was not completed."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
 
 class AtomicFile:
     """A file that stands under its name only once it is complete and on disk.
@@ -18,7 +25,7 @@ class AtomicFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{uuid4().hex}.tmp")
+        self._temporary = path.with_name(f".{uuid4().hex}{_TEMPORARY}")
         self._stream: BinaryIO | None = None
         self._closed = False
         self._lock = threading.Lock()

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from app.core import errors
-from app.integrations.files import AtomicFile
+from app.integrations.files import AtomicFile, is_temporary
 
 CHUNK_SIZE = 64 * 1024
 _KEY = re.compile(r"[A-Za-z0-9._/-]{1,512}")
@@ -63,6 +64,17 @@ class Storage(Protocol):
 
         None: this store has none, and the caller streams. Whether the object is there is not looked at. Raises
         `StorageUnavailable`.
+        """
+        ...
+
+    def keys(self, folder: str) -> AsyncIterator[str]:
+        """The keys of all objects below `folder`, in no order. Raises `StorageUnavailable`."""
+        ...
+
+    async def tidy(self, folder: str) -> None:
+        """Remove what writers that were killed have left below `folder`; only when nobody writes there now.
+
+        Raises `StorageUnavailable`.
         """
         ...
 
@@ -135,6 +147,26 @@ class LocalStorage:
         self._path(key)
         return None
 
+    async def keys(self, folder: str) -> AsyncIterator[str]:
+        for path in await self._files(folder):
+            if not path.name.startswith("."):
+                yield path.relative_to(self._directory).as_posix()
+
+    async def tidy(self, folder: str) -> None:
+        for path in await self._files(folder):
+            if is_temporary(path):
+                with _translating(folder):
+                    await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _files(self, folder: str) -> list[Path]:
+        top = self._path(folder)
+
+        def look() -> list[Path]:
+            return [path for path in top.rglob("*") if path.is_file()] if top.exists() else []
+
+        with _translating(folder):
+            return await asyncio.to_thread(look)
+
     async def close(self) -> None:
         return
 
@@ -165,6 +197,14 @@ async def _commit(file: AtomicFile) -> None:
         await asyncio.to_thread(file.commit)
     except OSError as error:
         raise StorageUnavailable(str(error)) from error
+
+
+@contextmanager
+def _translating(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, key) from error
 
 
 def _translated(error: OSError, key: str) -> ObjectMissing | StorageUnavailable:

@@ -88,6 +88,27 @@ class S3Storage:
         except AWS_ERRORS as error:
             raise StorageUnavailable(_reason(error)) from error
 
+    async def keys(self, folder: str) -> AsyncIterator[str]:
+        check_key(folder)
+        async for page in self._pages("list_objects_v2", folder):
+            for found in page.get("Contents", []):
+                yield found["Key"]
+
+    async def tidy(self, folder: str) -> None:
+        check_key(folder)
+        async for page in self._pages("list_multipart_uploads", folder):
+            for found in page.get("Uploads", []):
+                with suppress(ObjectMissing):
+                    await self._call("abort_multipart_upload", found["Key"], UploadId=found["UploadId"])
+
+    async def _pages(self, operation: str, folder: str) -> AsyncIterator[Any]:
+        try:
+            client = await self._client.get()
+            async for page in client.get_paginator(operation).paginate(Bucket=self._bucket, Prefix=f"{folder}/"):
+                yield page
+        except AWS_ERRORS as error:
+            raise StorageUnavailable(_reason(error)) from error
+
     async def close(self) -> None:
         await self._client.close()
         await self._outside.close()

@@ -3,6 +3,7 @@
 from app.models.appointment import Appointment
 from app.models.audit_event import AuditEvent
 from app.models.auth_session import AuthSession, OneTimeToken, RefreshToken
+from app.models.backup import Backup
 from app.models.catalogue_run import CatalogueRun
 from app.models.doctor import Doctor, TimeOff
 from app.models.idempotency_key import IdempotencyKey
@@ -25,6 +26,7 @@ __all__ = [
     "Appointment",
     "AuditEvent",
     "AuthSession",
+    "Backup",
     "CatalogueRun",
     "Doctor",
     "IdempotencyKey",

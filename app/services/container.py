@@ -11,7 +11,6 @@ from app.config import EventsSettings, MailSettings, Settings, StorageSettings
 from app.core.access_tokens import AccessTokens
 from app.core.database import Database
 from app.core.engine import Role
-from app.core.events import Dispatcher
 from app.core.hashing import PasswordHasher
 from app.core.key_ring import KeyRing
 from app.core.listing import Cursors
@@ -42,8 +41,7 @@ from app.services.catalogue import CatalogueService
 from app.services.clinic_partners import ClinicPartners, make_clinic_partners
 from app.services.doctors import DoctorService
 from app.services.email_changes import EmailChangeService
-from app.services.handlers import event_handlers
-from app.services.handlers.outer_events import published
+from app.services.event_dispatch import make_dispatcher
 from app.services.housekeeping import HousekeepingService
 from app.services.job_events import JobEvents
 from app.services.jobs import JobService
@@ -213,8 +211,7 @@ def _second_factor(
 
 
 def _database(settings: Settings, *, role: Role, pooled: bool) -> Database:
-    handlers = published(event_handlers()) if settings.events.enabled else event_handlers()
-    database = Database(settings.database, role=role, pooled=pooled, before_commit=Dispatcher(handlers))
+    database = Database(settings.database, role=role, pooled=pooled, before_commit=make_dispatcher(settings.events))
     read_lists_from_replica(database, settings.database, role=role, pooled=pooled)
     return database
 

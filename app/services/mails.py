@@ -16,6 +16,7 @@ from app.core.opaque_tokens import OpaqueTokens
 from app.crud.appointments import appointments
 from app.crud.auth_sessions import auth_sessions
 from app.crud.orders import orders
+from app.crud.personal_data import ERASED_HOST
 from app.crud.users import users
 from app.crud.webhook_endpoints import webhook_endpoints
 from app.emails.render import render
@@ -123,6 +124,8 @@ class MailService:
 
     async def send(self, to: str, template: str, context: dict[str, object], job_key: str) -> dict[str, str]:
         """Fill the template and send it under the job's Message-ID."""
+        if to.endswith(f"@{ERASED_HOST}"):
+            return {"skipped": "the account was erased"}
         words = render(template, context | {"clinic_name": self.settings.clinic.name})
         message_id = f"<{job_key}@{parse_mailbox(self.settings.mail.sender).domain}>"
         try:

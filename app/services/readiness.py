@@ -22,10 +22,18 @@ def head_revision() -> str:
 
     Read as text, because whoever serves does without Alembic and its memory.
     """
-    texts = [file.read_text(encoding="utf-8") for file in (ROOT / "alembic" / "versions").glob("*.py")]
-    revisions = {match[1] for text in texts if (match := _REVISION.search(text))}
-    followed = {match[1] for text in texts if (match := _DOWN_REVISION.search(text))}
-    return next(iter(revisions - followed), "")
+    followed = {match[1] for text in _migrations() if (match := _DOWN_REVISION.search(text))}
+    return next(iter(known_revisions() - followed), "")
+
+
+@cache
+def known_revisions() -> frozenset[str]:
+    """Every migration in the source tree."""
+    return frozenset(match[1] for text in _migrations() if (match := _REVISION.search(text)))
+
+
+def _migrations() -> list[str]:
+    return [file.read_text(encoding="utf-8") for file in (ROOT / "alembic" / "versions").glob("*.py")]
 
 
 def is_newer(revision: str | None) -> bool:

@@ -16,6 +16,9 @@ from app.core.job_changes import CANCELLED
 from app.core.jobs import JobStatus, Queue
 from app.core.logging import get_logger
 from app.core.metrics import (
+    BACKUP_LAST_SUCCESS,
+    BACKUP_LAST_VERIFIED,
+    BACKUP_SIZE,
     JOBS_DEAD,
     JOBS_OLDEST_SECONDS,
     JOBS_PENDING,
@@ -24,6 +27,7 @@ from app.core.metrics import (
     RELAY_PUBLISHED,
 )
 from app.core.wakeup import listen
+from app.crud import backups
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.bodies import bodies
@@ -195,7 +199,7 @@ class Relay:
         self._wake.set()
 
     async def measure(self) -> None:
-        """Say how many jobs wait and run, and how long the oldest has waited."""
+        """Say how many jobs wait and run, how long the oldest has waited, and when the last backup was made."""
         for queue in Queue:
             JOBS_OLDEST_SECONDS.labels(queue.value).set(0)
             for status in ("queued", "running"):
@@ -204,3 +208,7 @@ class Relay:
             JOBS_PENDING.labels(queue.value, status.value).set(number)
             if status.value == "queued":
                 JOBS_OLDEST_SECONDS.labels(queue.value).set(float(age))
+        backup = await backups.last(self._database.read)
+        BACKUP_LAST_SUCCESS.set(backup.at.timestamp() if backup.at else 0)
+        BACKUP_LAST_VERIFIED.set(backup.verified_at.timestamp() if backup.verified_at else 0)
+        BACKUP_SIZE.set(backup.size or 0)

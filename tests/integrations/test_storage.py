@@ -163,3 +163,16 @@ async def test_the_event_loop_stays_free(storage: LocalStorage, monkeypatch: pyt
     assert not put.done()
     released.set()
     assert await put == 4
+
+
+async def test_what_is_below_a_folder_is_listed_and_tidied(storage: LocalStorage, tmp_path: Path) -> None:
+    """Keys below a folder are listed; half-written files are not, and are removed there and nowhere else."""
+    for key in ("backups/a/1", "backups/b/2", "backupsnot/3"):
+        await storage.put(key, b"x")
+    halves = [tmp_path / "objects" / folder / ".0f.tmp" for folder in ("backups/a", "backupsnot")]
+    for half in halves:
+        half.write_bytes(b"half")
+    assert {key async for key in storage.keys("backups")} == {"backups/a/1", "backups/b/2"}
+    await storage.tidy("backups")
+    assert [half.exists() for half in halves] == [False, True]
+    assert [key async for key in storage.keys("nothing")] == []

@@ -215,3 +215,16 @@ async def test_a_photo_is_a_redirect(
         assert "content-disposition" not in shown.headers
     assert (await client.get(f"{API}/doctors/1/photo/large")).status_code == 404
     assert (await client.get(place, headers={"If-None-Match": '"7-abc-small"'})).status_code == 304
+
+
+async def test_what_is_below_a_folder_is_listed_and_tidied(storage: S3Storage, admin: Any) -> None:
+    """Keys below a folder are listed, page after page, and uploads that were left there are ended, no others."""
+    for key in ("backups/a/1", "backups/b/2", "backupsnot/3"):
+        await storage.put(key, b"x")
+    for key in ("backups/c/half", "other/half"):
+        await admin.create_multipart_upload(Bucket=BUCKET, Key=key)
+    assert {key async for key in storage.keys("backups")} == {"backups/a/1", "backups/b/2"}
+    await storage.tidy("backups")
+    left = await admin.list_multipart_uploads(Bucket=BUCKET)
+    assert [found["Key"] for found in left["Uploads"]] == ["other/half"]
+    await storage.tidy("other")
