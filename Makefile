@@ -6,7 +6,7 @@ IN_VENV = @exec "$(PYTHON)" deploy/local/bootstrap.py
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test reset psql lint types lock bench chaos image-test check
+.PHONY: help run test reset psql lint types lock bench chaos drill image-test check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ bench: ## measure (ARGS=api or ARGS=jobs alone, ARGS=--quick)
 
 chaos: ## kill, freeze and cut off everything under load (ARGS="--seed 7 --faults kill-worker --short")
 	$(IN_VENV) -m tests.chaos $(ARGS)
+
+drill: ## what the runbooks promise, tried and measured (ARGS=restore; PORT)
+	$(IN_VENV) -m deploy.drills $(ARGS)
 
 image-test: ## build the container image and run it (docker or podman)
 	$(IN_VENV) -m deploy.docker.image_test
