@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from app import __version__
 from app.config import Settings, get_settings
@@ -20,6 +19,7 @@ from app.core.memory import settle
 from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
 from app.core.request_limit import RequestLimitMiddleware
 from app.core.tracing import start_tracing, stop_tracing
+from app.core.vitals import watch
 from app.core.wakeup import RedisWaker, use_waker
 from app.dependencies.callers import caller, request_limits
 from app.routers import (
@@ -30,6 +30,7 @@ from app.routers import (
     health,
     job_events,
     jobs,
+    metrics,
     notifications,
     openapi,
     orders,
@@ -63,6 +64,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     use_announcer(RedisAnnouncer(container.redis))
     sizing = asyncio.create_task(check_connections(settings, container.database, role="api"))
     background = [asyncio.create_task(container.keys.watch()), asyncio.create_task(container.notices.run())]
+    background.append(asyncio.create_task(watch(container.database, container.redis)))
     settle()
     log.info("started", pid=os.getpid(), environment=settings.environment.value)
     try:
@@ -119,7 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(well_known.router)
     app.include_router(health.router)
     app.include_router(pages.router)
-    Instrumentator().expose(app, endpoint="/metrics", include_in_schema=False)
+    metrics.serve(app)
     problems.install(app)
     openapi.install(app)
     _add_middleware(app, settings)

@@ -67,6 +67,7 @@ SQL_FILES: Mapping[str, str] = {
     "app.core.engine": "the engine itself, with its driver's settings",
     "app.core.connections": "what the server's own settings are",
     "app.core.replica": "how far primary and replica are",
+    "app.core.pool": "the pool of connections",
     "app.core.tracing": "the engine whose statements become spans",
     "app.core.audit": "the record's INSERT: `audit` belongs to every transaction, as `enqueue` does",
     "app.sandbox.store": "the sandbox's own SQLite file",

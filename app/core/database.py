@@ -34,6 +34,7 @@ from sqlalchemy.util import greenlet_spawn
 from app.config import DatabaseSettings
 from app.core.engine import Role, make_engine
 from app.core.errors import DomainError
+from app.core.pool import PoolState, state_of
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -290,6 +291,11 @@ class Database:
                     await session.commit()
                 raise
             await session.commit()
+
+    @property
+    def pool_state(self) -> PoolState | None:
+        """How full the pools are, all together; None without any."""
+        return state_of(*(engine.pool for engine in (self.engine, *self._others)))
 
     async def close(self) -> None:
         for engine in (*self._others, self.engine):

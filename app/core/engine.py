@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any, Literal
 
-from sqlalchemy import NullPool, event
+from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.config import DatabaseSettings
+from app.core.pool import pool_options
 from app.core.tracing import trace_statements
 
 Role = Literal["api", "worker", "migrate", "listen"]
@@ -45,14 +46,6 @@ def make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asyn
     if not behind_pooler:
         # A pooler refuses these, or forgets them at the next transaction: there they are its own affair.
         server_settings |= {"jit": "off", **given}
-    pool: dict[str, Any] = {"poolclass": NullPool}
-    if pooled:
-        pool = {
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.pool_overflow,
-            "pool_timeout": settings.pool_wait,
-            "pool_use_lifo": True,
-        }
     patience = int(given["statement_timeout"]) / 1000 + 1
     engine = create_async_engine(
         (settings.direct if role in DIRECT else settings.url).get_secret_value(),
@@ -66,7 +59,7 @@ def make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asyn
         },
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        **pool,
+        **pool_options(settings, pooled=pooled),
     )
     if role == "api":
         event.listen(engine.sync_engine, "handle_error", _cut_hung_connection)

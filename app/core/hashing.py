@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from passlib.hash import bcrypt, bcrypt_sha256
 
 from app.config import HashingSettings
 from app.core.errors import Unavailable
-from app.core.metrics import HASHING_WAITING
+from app.core.metrics import HASHING_REFUSED, HASHING_SECONDS, HASHING_WAITING
 
 T = TypeVar("T")
 BCRYPT_BYTES = 72
@@ -83,13 +84,16 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._max_waiting:
+            HASHING_REFUSED.labels("full").inc()
             raise Unavailable("Too many sign-ins at once; try again.")
+        started = time.perf_counter()
         self._waiting += 1
         HASHING_WAITING.inc()
         try:
             async with asyncio.timeout(self._wait):
                 await self._free.acquire()
         except TimeoutError:
+            HASHING_REFUSED.labels("late").inc()
             raise Unavailable("Too many sign-ins at once; try again.") from None
         finally:
             self._waiting -= 1
@@ -97,7 +101,9 @@ class PasswordHasher:
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         # The thread stays taken until it is done, even when the caller has gone.
         future.add_done_callback(lambda _: self._free.release())
-        return await asyncio.shield(future)
+        done = await asyncio.shield(future)
+        HASHING_SECONDS.observe(time.perf_counter() - started)
+        return done
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

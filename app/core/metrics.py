@@ -1,19 +1,21 @@
 """What Prometheus sees. With `PROMETHEUS_MULTIPROC_DIR` set, all processes of one role add up (decision 11)."""
 
-import os
+import platform
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
-    multiprocess,
 )
 
-from app.core.metrics_files import MULTIPROC
+from app import __version__
+from app.core.metrics_files import metrics_folder
+from app.core.metrics_merge import text_of
+
+BUILD = Gauge("frontdesk_build_info", "1 for the version that runs", ["version", "python"], multiprocess_mode="livemax")
 
 JOBS = Counter("frontdesk_jobs_total", "Attempts of jobs by outcome", ["name", "outcome"])
 JOB_SECONDS = Histogram(
@@ -53,9 +55,37 @@ WEBHOOK_SECONDS = Histogram(
     ["outcome"],
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10),
 )
+WEBHOOKS_PENDING = Gauge(
+    "frontdesk_webhooks_pending", "Deliveries that are due and not sent yet", multiprocess_mode="mostrecent"
+)
+WEBHOOKS_OLDEST_SECONDS = Gauge(
+    "frontdesk_webhooks_oldest_seconds", "How long the oldest due delivery has waited", multiprocess_mode="mostrecent"
+)
+WEBHOOKS_RECEIVED = Counter(
+    "frontdesk_webhooks_received_total",
+    "Webhooks from partners: stored, refused (signature), malformed, or failed (ours: the partner sends it again)",
+    ["provider", "outcome"],
+)
+WEBHOOKS_HANDLED = Counter(
+    "frontdesk_webhooks_handled_total", "Stored webhooks by what came of them", ["provider", "outcome"]
+)
 HASHING_WAITING = Gauge(
     "frontdesk_hashing_waiting", "Password hashes that wait for a thread", multiprocess_mode="livesum"
 )
+HASHING_SECONDS = Histogram(
+    "frontdesk_hashing_seconds",
+    "From asking for a password hash to having it, the wait for a thread included",
+    buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10),
+)
+HASHING_REFUSED = Counter(
+    "frontdesk_hashing_refused_total", "Password hashes that nobody made: too many waited, or one too long", ["reason"]
+)
+LIMITED = Counter(
+    "frontdesk_rate_limited_total",
+    "Requests refused with 429 by the class of the limit: read, write, auth, sign_in",
+    ["limit"],
+)
+CACHE = Counter("frontdesk_cache_total", "Looks into a cache of this process", ["cache", "outcome"])
 PARTNER_CALLS = Counter(
     "frontdesk_partner_calls_total",
     "Calls to partners by their outcome, retries included",
@@ -95,10 +125,19 @@ REPLICA_LAG_SECONDS = Gauge(
 )
 
 
+# From zero on: what Prometheus first sees at one has not risen.
+for _reason in ("full", "late"):
+    HASHING_REFUSED.labels(_reason)
+for _limit in ("read", "write", "auth", "sign_in"):
+    LIMITED.labels(_limit)
+
+
+def describe_build() -> None:
+    """Say which version this process is."""
+    BUILD.labels(__version__, platform.python_version()).set(1)
+
+
 def exposition() -> tuple[bytes, str]:
-    """The metrics in Prometheus' text format, and its media type."""
-    registry = REGISTRY
-    if os.environ.get(MULTIPROC):
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    """The metrics in Prometheus' text format, and its media type. Raises FolderBusy."""
+    folder = metrics_folder()
+    return text_of(folder) if folder else generate_latest(REGISTRY), CONTENT_TYPE_LATEST

@@ -10,13 +10,23 @@ from pathlib import Path
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
 
 
+def metrics_folder() -> Path | None:
+    """The folder, when several processes share one."""
+    folder = os.environ.get(MULTIPROC)
+    return Path(folder) if folder else None
+
+
 def prepare_multiprocess() -> None:
     """Start from an empty folder, before any metric is imported: what dead processes left would be counted again."""
-    folder = os.environ.get(MULTIPROC)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for file in Path(folder).glob("*.db"):
-            file.unlink(missing_ok=True)
+    folder = metrics_folder()
+    if folder is None:
+        # An empty value is none to us; the library would take it for the working directory.
+        leave_multiprocess()
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            if file.is_file():
+                file.unlink(missing_ok=True)
 
 
 def leave_multiprocess() -> None:
@@ -25,8 +35,12 @@ def leave_multiprocess() -> None:
 
 
 def forget_process(pid: int) -> None:
-    """Drop the live gauges of a process that has ended."""
-    if os.environ.get(MULTIPROC):
+    """A process has ended: its live gauges go, and what it has counted is added to what others had."""
+    folder = metrics_folder()
+    if folder is not None:
         from prometheus_client import multiprocess  # noqa: PLC0415 - the library looks for the folder when it is loaded
 
+        from app.core.metrics_fold import sweep  # noqa: PLC0415
+
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        sweep(folder)

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.core.metrics import exposition
+from app.core.metrics_fold import FolderBusy
 
 
 class OpsServer:
@@ -42,7 +43,10 @@ class OpsServer:
         self._server.run(sockets=[self._socket])
 
     def _metrics(self, _: Request) -> Response:
-        content, media_type = exposition()
+        try:
+            content, media_type = exposition()
+        except FolderBusy as busy:
+            return JSONResponse({"status": "unavailable", "detail": str(busy)}, 503)
         return Response(content, media_type=media_type)
 
     async def _live(self, _: Request) -> Response:

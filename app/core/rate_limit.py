@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from app.core.addresses import subscriber
 from app.core.errors import RateLimited
 from app.core.logging import get_logger
+from app.core.metrics import LIMITED
 
 log = get_logger(__name__)
 RETRY_REDIS_AFTER = 5.0
@@ -74,6 +75,7 @@ class FailureLimit:
         if len(others) == 2 and others[1].remaining <= 0 and used >= self._attacked:
             closed.append(pair)
         if closed:
+            LIMITED.labels("sign_in").inc()
             raise RateLimited(math.ceil(max(one.reset_time for one in closed) - time.time()))
 
     async def record(self, account: str, address: str) -> None:

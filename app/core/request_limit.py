@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import RateLimited
+from app.core.metrics import LIMITED
 from app.core.rate_limit import AWAY, SharedStorage
 
 Kind = Literal["read", "write", "auth"]
@@ -161,6 +162,7 @@ class RequestLimitMiddleware:
             await send(message)
 
         if standing.exceeded:
+            LIMITED.labels(kind).inc()
             await self._refuse(Request(scope), RateLimited(standing.reset))(scope, receive, respond)
         else:
             await self.app(scope, receive, respond)

@@ -3,6 +3,7 @@
 Set up once per process, after any fork. Without an endpoint nothing is set up, and every call here does nothing.
 """
 
+import threading
 from collections.abc import Sequence
 
 from opentelemetry import trace
@@ -29,7 +30,7 @@ from sqlalchemy import Engine
 from app import __version__
 from app.config import TelemetrySettings
 
-SPANS = Counter("frontdesk_spans_total", "Sampled spans: ended, exported, failed to export", ["outcome"])
+SPANS = Counter("frontdesk_spans_total", "Sampled spans: ended, exported, failed to export, dropped", ["outcome"])
 FLUSH_MILLISECONDS = 3000
 _provider: TracerProvider | None = None
 
@@ -61,10 +62,12 @@ class RootsOfWork(Sampler):
 class CountingExporter(SpanExporter):
     """Counts what another exporter makes of its spans, so that a collector that is away shows in a graph."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, queue: "EndedSpans") -> None:
         self._exporter = exporter
+        self._queue = queue
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self._queue.taken(len(spans))
         result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)
@@ -81,14 +84,27 @@ class CountingExporter(SpanExporter):
 
 
 class EndedSpans(SpanProcessor):
-    """Counts sampled spans as they end: what is neither exported nor failed was dropped from the full queue."""
+    """Counts sampled spans as they end, and those that a full queue drops: the library says so in the log alone."""
 
-    def __init__(self) -> None:
-        self._ended = SPANS.labels("ended")
+    def __init__(self, queue: int) -> None:
+        self._ended, self._dropped = SPANS.labels("ended"), SPANS.labels("dropped")
+        self._queue, self._waiting = queue, 0
+        self._lock = threading.Lock()
 
     def on_end(self, span: ReadableSpan) -> None:
-        if span.context is not None and span.context.trace_flags.sampled:
-            self._ended.inc()
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        self._ended.inc()
+        with self._lock:
+            full = self._waiting >= self._queue
+            self._waiting += not full
+        if full:
+            self._dropped.inc()
+
+    def taken(self, number: int) -> None:
+        """So many have left the queue."""
+        with self._lock:
+            self._waiting = max(0, self._waiting - number)
 
 
 def start_tracing(settings: TelemetrySettings, *, process: str) -> None:
@@ -101,10 +117,11 @@ def start_tracing(settings: TelemetrySettings, *, process: str) -> None:
     )
     _provider = TracerProvider(sampler=ParentBased(RootsOfWork(settings.sample_ratio)), resource=resource)
     exporter = OTLPSpanExporter(endpoint=settings.endpoint.rstrip("/") + "/v1/traces", timeout=settings.timeout)
-    _provider.add_span_processor(EndedSpans())
+    ended = EndedSpans(settings.queue)
+    _provider.add_span_processor(ended)
     _provider.add_span_processor(
         BatchSpanProcessor(
-            CountingExporter(exporter),
+            CountingExporter(exporter, ended),
             max_queue_size=settings.queue,
             schedule_delay_millis=1000,
             export_timeout_millis=settings.timeout * 1000,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Double, String, bindparam, delete, func, insert, literal, select, text, update
 
-from app.core.database import AnyRow, WriteSession, take_turns
+from app.core.database import AnyRow, ReadSession, WriteSession, take_turns
 from app.core.enums import DeliveryStatus
 from app.crud.base import CRUDBase, Where
 from app.models import WebhookDelivery, WebhookEndpoint
@@ -74,6 +74,21 @@ class WebhookDeliveryCRUD(CRUDBase[WebhookDelivery]):
             "long": LONG,
         }
         return (await session.execute(_CLAIM, values)).all()
+
+    async def due(self, read: ReadSession) -> tuple[int, float]:
+        """How many are due, and for how many seconds the oldest has been; of endpoints that are on and not paused."""
+        age = func.extract("epoch", func.now() - func.min(WebhookDelivery.next_attempt_at))
+        row = await read.first(
+            select(func.count(), func.coalesce(age, 0))
+            .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+            .where(
+                WebhookDelivery.status == DeliveryStatus.PENDING,
+                WebhookDelivery.next_attempt_at <= func.now(),
+                func.coalesce(WebhookEndpoint.paused_until <= func.now(), True),
+                WebhookEndpoint.is_active,
+            )
+        )
+        return (row[0], float(row[1])) if row else (0, 0.0)
 
     async def settle(self, session: WriteSession, outcomes: Sequence[Settled]) -> Sequence[AnyRow]:
         """Note the outcomes; gives (id, endpoint_id) of those whose attempt was still the present one."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,9 +16,10 @@ from app.core.batching import Batcher
 from app.core.context import current_cause
 from app.core.database import ANSWER_WITHIN, Database, ReadSession, WriteSession
 from app.core.enums import WebhookProvider, WebhookStatus
-from app.core.errors import Invalid, NotFound
+from app.core.errors import Invalid, InvalidSignature, NotFound
 from app.core.jobs import enqueue
 from app.core.listing import Page, PageQuery
+from app.core.metrics import WEBHOOKS_HANDLED, WEBHOOKS_RECEIVED
 from app.core.webhook_signatures import GitHubVerifier, Headers, StandardVerifier, Verifier
 from app.crud.webhook_events import Incoming, webhook_events
 from app.schemas.messages.webhooks import HandleWebhook
@@ -49,6 +51,8 @@ class WebhookInbox:
         self._database = database
         self._verifiers = verifiers
         self._appliers = appliers
+        for provider, outcome in product(verifiers, ("stored", "refused", "malformed", "failed")):
+            WEBHOOKS_RECEIVED.labels(provider, outcome)
         self._batcher: Batcher[Incoming] = Batcher(
             self._store, weigh=lambda event: ROW_WEIGHT + len(event.body), batch=BATCH_BYTES, waiting=WAITING_BYTES
         )
@@ -61,7 +65,21 @@ class WebhookInbox:
 
     async def receive(self, *, provider: str, headers: Headers, body: bytes) -> str:
         """The sender's id of the event, once it is committed together with its job. A known id changes nothing."""
-        event_id = self.verifier(provider).verify(headers, body)
+        verifier, outcome = self.verifier(provider), "failed"
+        try:
+            event_id = await self._receive(provider, verifier.verify(headers, body), headers, body)
+            outcome = "stored"
+        except InvalidSignature:
+            outcome = "refused"
+            raise
+        except Invalid:
+            outcome = "malformed"
+            raise
+        finally:
+            WEBHOOKS_RECEIVED.labels(provider, outcome).inc()
+        return event_id
+
+    async def _receive(self, provider: str, event_id: str, headers: Headers, body: bytes) -> str:
         cause = current_cause()
         event = Incoming(
             provider=provider,
@@ -90,6 +108,7 @@ class WebhookInbox:
                 # It will make no more sense the next time: kept for people to look at, not tried again.
                 status, error = WebhookStatus.FAILED, _said(fault)
         await webhook_events.settle(session, event, status=status, error=error)
+        session.after_commit(WEBHOOKS_HANDLED.labels(event.provider.value, status.value).inc)
         return {"status": status.value}
 
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:

@@ -112,6 +112,10 @@ class Runner:
         self._capped = [message.name for message in bodies if message.max_running is not None]
         self._settings = settings
         self._nudges: dict[int, asyncio.Event] = {}
+        for message in bodies:
+            # From zero on: what Prometheus first sees at one has not risen.
+            JOBS_DEAD.labels(message.name)
+            JOBS_RETRIED.labels(message.name)
 
     def look_after(self, job_id: int) -> None:
         """This job is said to be cancelled: if it runs here, look into the ledger now and not at the next beat."""

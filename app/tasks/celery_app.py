@@ -24,7 +24,7 @@ from app.config import get_settings
 from app.core.database import Database
 from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
-from app.core.metrics_files import forget_process
+from app.core.metrics import describe_build
 from app.core.ops_server import OpsServer
 from app.core.tracing import start_tracing, stop_tracing
 from app.services.container import Container, build
@@ -77,14 +77,12 @@ def _start_child(**_: Any) -> None:
     _child = Child(loop, threads, container, ledger, runner, announcer)
 
 
-def _stop_child(pid: int | None = None, **_: Any) -> None:
+def _stop_child(**_: Any) -> None:
     if _child is not None:
         _child.loop.run(_child.ledger.close())
         _child.loop.run(_child.container.close())
         _child.loop.close()
     stop_tracing()
-    if pid is not None:
-        forget_process(pid)
 
 
 def run_job(job_id: int) -> None:
@@ -194,6 +192,7 @@ def main() -> None:
     settings = get_settings()
     configure_logging(settings.log, process="celery")
     ops = OpsServer(host=settings.host, port=settings.celery.metrics_port, ready=lambda: _ready)
+    describe_build()
     app = make_worker_app()
     # Celery warns root of pickle, which nothing here accepts.
     warnings.filterwarnings("ignore", category=SecurityWarning)

@@ -18,6 +18,7 @@ from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
 from app.core.ops_server import OpsServer
 from app.core.tracing import start_tracing, stop_tracing
+from app.core.vitals import watch
 from app.core.wakeup import RedisWaker, use_waker
 from app.services.container import build
 from app.tasks.attempt import Runner
@@ -26,6 +27,7 @@ from app.tasks.broker import ARQ_QUEUE, TASK, make_arq, make_celery
 from app.tasks.cancellation import came, cancel
 from app.tasks.deliverer import Deliverer
 from app.tasks.event_consumer import EventConsumer
+from app.tasks.gauges import Gauges
 from app.tasks.relay import Relay
 
 log = get_logger(__name__)
@@ -152,6 +154,10 @@ async def _serve(settings: Settings) -> None:
         asyncio.create_task(consumer.run()),
         asyncio.create_task(worker.main()),
     )
+    measuring = [
+        asyncio.create_task(watch(container.database, container.redis)),
+        asyncio.create_task(Gauges(container).run()),
+    ]
     settle()
     log.info("started", concurrency=settings.jobs.concurrency)
     stopping = asyncio.create_task(stop.wait())
@@ -166,7 +172,7 @@ async def _serve(settings: Settings) -> None:
     relay.stop()
     consumer.stop()
     await asyncio.wait({relaying, delivering, consuming}, timeout=STEP_SECONDS)
-    if left := await cancel(*tasks, stopping, checking, within=3):
+    if left := await cancel(*tasks, *measuring, stopping, checking, within=3):
         log.warning("left running at the end", tasks=len(left))
     ops.stop()
     use_waker(None)

@@ -1,0 +1,78 @@
+"""The metrics of processes that come and go, as Prometheus sees them."""
+
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import Settings
+from tests.hostile.process import ApiProcess
+from tests.processes.ledger import Ledger
+from tests.processes.process import Spawn
+from tests.support import API, eventually
+
+
+@pytest.fixture
+async def crowd(settings: Settings, tmp_path: Path) -> AsyncIterator[ApiProcess]:
+    """Two API processes behind one port."""
+    environment = {"API_WORKERS": "2", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"), "LOG_FORMAT": "json"}
+    process = ApiProcess(tmp_path, environment)
+    await process.start()
+    yield process
+    process.stop()
+
+
+def values(text: str, name: str) -> Iterator[float]:
+    for line in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE):
+        yield float(line)
+
+
+async def test_what_a_killed_worker_has_counted_is_still_counted(crowd: ApiProcess, tmp_path: Path) -> None:
+    """Both workers add up; one is killed, another takes its place: no counter falls, and gauges are of two again."""
+
+    async def scraped() -> str:
+        answer = await crowd.get("/metrics")
+        assert (answer.status, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        return answer.body.decode()
+
+    async def two() -> bool:
+        return list(values(await scraped(), "frontdesk_processes")) == [2]
+
+    await eventually(two, seconds=20)
+    for _ in range(30):
+        await crowd.get(f"{API}/doctors")
+    name = "http_request_duration_seconds_count"
+    assert sum(values(await scraped(), name)) == 30
+    pids = {int(file.stem.rpartition("_")[2]) for file in (tmp_path / "metrics").glob("gauge_livesum_*.db")}
+    log = crowd.log.read_text()
+    victim = next(pid for pid in pids if f'"pid": {pid}' in log)
+    os.kill(victim, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        assert sum(values(await scraped(), name)) == 30
+        left = {file.stem.rpartition("_")[2] for file in (tmp_path / "metrics").glob("*.db")}
+        return str(victim) not in left and await two()
+
+    await eventually(replaced, seconds=20)
+
+
+async def test_a_celery_child_that_has_ended_is_still_counted(spawn: Spawn, ledger: Ledger) -> None:
+    """Each job in a child of its own: the parent's port shows all of them, after the children are gone."""
+    celery, worker = spawn("celery", JOBS_CHILD_JOBS="1"), spawn("worker")
+    await celery.ready()
+    await worker.ready()
+    for _ in range(2):
+        await ledger.reached((await ledger.send(ledger.report()))[0], "succeeded")
+
+    async def counted() -> bool:
+        text = (await celery.get("/metrics")).text
+        return sum(values(text, "frontdesk_job_seconds_count")) == 2
+
+    await eventually(counted, seconds=20)
+    assert "frontdesk_build_info{" in (await celery.get("/metrics")).text
+    shown = (await worker.get("/metrics")).text
+    for metric in ("frontdesk_postgres_connections", "frontdesk_redis_clients", "frontdesk_db_pool_size"):
+        assert metric in shown
