@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -13,7 +14,7 @@ import pytest
 
 from app.config import Settings
 from tests.hostile.process import ApiProcess
-from tests.processes.traefik import LOOPBACK, Proxy
+from tests.processes.traefik import ISSUED, LOOPBACK, Proxy
 from tests.support import API, eventually
 
 
@@ -153,3 +154,12 @@ async def test_a_process_that_ends_is_taken_out(public: httpx.AsyncClient, apis:
     stop.set()
     await asyncio.gather(*readers)
     assert set(seen) <= {200, 502}
+
+
+async def test_prometheus_is_told_of_certificates(proxy: Proxy) -> None:
+    """On a port of its own Traefik says when each certificate ends, by the name and label that the alert asks for."""
+    async with httpx.AsyncClient() as client:
+        shown = (await client.get(f"http://{LOOPBACK}:{proxy.metrics}/metrics")).text
+    ends = re.search(rf'^traefik_tls_certs_not_after\{{cn="{ISSUED}",.*\}} ([0-9.e+]+)$', shown, re.MULTILINE)
+    assert ends is not None
+    assert 79 < (float(ends[1]) - time.time()) / 86400 < 81

@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from deploy.rollout.proxy import text
 from tests.processes.process import free_port
@@ -13,6 +18,23 @@ from tests.processes.process import free_port
 ROOT = Path(__file__).resolve().parents[2]
 TRAEFIK = Path(sys.executable).with_name("traefik")
 LOOPBACK = "127.0.0.1"
+ISSUED = "clinic.example.org"
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """A certificate for a name that no test asks for, as one that was issued lies beside Traefik's own."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ISSUED)])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(datetime.now(UTC)).not_valid_after(datetime.now(UTC) + timedelta(days=80))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(ISSUED)]), critical=False)
+    plain = serialization.NoEncryption()
+    files = {
+        "certFile": made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
+        "keyFile": key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain),
+    }
+    for file, content in files.items():
+        (folder / f"{file}.pem").write_bytes(content)
+    return {file: str(folder / f"{file}.pem") for file in files}
 
 
 class Proxy:
@@ -29,6 +51,9 @@ class Proxy:
         entry["web"]["address"], entry["websecure"]["address"] = f"{LOOPBACK}:{self.http}", f"{LOOPBACK}:{self.https}"
         entry["web"]["http"]["redirections"]["entryPoint"]["to"] = f":{self.https}"
         entry["ping"]["address"] = f"{LOOPBACK}:{free_port()}"
+        self.metrics = free_port()
+        entry["metrics"]["address"] = f"{LOOPBACK}:{self.metrics}"
+        (dynamic / "tls.yml").write_text(yaml.safe_dump({"tls": {"certificates": [certificate(folder)]}}))
         # No authority is reachable from a test: Traefik's own certificate stands in.
         entry["websecure"]["http"]["tls"] = {}
         del static["certificatesResolvers"]
