@@ -6,7 +6,7 @@ IN_VENV = @exec "$(PYTHON)" deploy/local/bootstrap.py
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test reset psql lint types lock bench chaos drill image-test check
+.PHONY: help run test reset psql observe lint types lock bench chaos drill image-test check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ reset: ## empty var/: database, queue, mail, files
 psql: ## psql on the running database (ARGS="-c 'select 1'")
 	$(IN_VENV) -m deploy.local psql $(ARGS)
 
+observe: ## Prometheus, Alertmanager, Grafana, Tempo, as far as installed, against `make run`
+	$(IN_VENV) -m deploy.observe
+
 lint: ## ruff: rules and format
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m ruff format --check .
@@ -35,7 +38,7 @@ lock: ## compile requirements*.txt from pyproject.toml anew (ARGS="--upgrade")
 	$(IN_VENV) -m uv pip compile pyproject.toml --group dev $(COMPILE) -o requirements-dev.txt -c requirements.txt $(ARGS)
 	$(IN_VENV) -m uv pip compile --group uv $(COMPILE) -o requirements-uv.txt $(ARGS)
 
-bench: ## measure (ARGS=api or ARGS=jobs alone, ARGS=--quick)
+bench: ## measure (ARGS=api, ARGS=jobs or ARGS=telemetry alone, ARGS=--quick)
 	$(IN_VENV) -m benchmarks $(ARGS)
 
 chaos: ## kill, freeze and cut off everything under load (ARGS="--seed 7 --faults kill-worker --short")

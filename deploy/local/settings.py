@@ -51,14 +51,14 @@ class Settings:
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> Settings:
         """Raises SettingsError."""
-        port = _port(values, "PORT", 8000)
+        port = port_of(values, "PORT", 8000)
         return cls(
             host=values.get("HOST", "127.0.0.1"),
             port=port,
-            worker_metrics_port=_port(values, "WORKER_METRICS_PORT", port + 1000),
-            celery_metrics_port=_port(values, "CELERY_METRICS_PORT", port + 2000),
+            worker_metrics_port=port_of(values, "WORKER_METRICS_PORT", port + 1000),
+            celery_metrics_port=port_of(values, "CELERY_METRICS_PORT", port + 2000),
             # Below the port where there is no room above it: no run fails for want of a partner.
-            sandbox_port=_port(values, "SANDBOX_PORT", port + 3000 if port < 62536 else port - 3000),
+            sandbox_port=port_of(values, "SANDBOX_PORT", port + 3000 if port < 62536 else port - 3000),
             database_url=values.get("DATABASE_URL"),
             redis_url=values.get("REDIS_URL"),
             email=values.get("FIRST_SUPERADMIN_EMAIL", DEFAULT_EMAIL),
@@ -92,7 +92,8 @@ class Settings:
         return f"ready  {self.address}  docs {self.address}/docs  sign in as {self.email} / {password}"
 
 
-def _port(values: Mapping[str, str], name: str, default: int) -> int:
+def port_of(values: Mapping[str, str], name: str, default: int) -> int:
+    """The port that a variable names. Raises SettingsError."""
     text = values.get(name, str(default))
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
         raise SettingsError(f"{name}={text} is no port: set {name} to a number between 1 and 65535")

@@ -89,9 +89,10 @@ class Supervisor:
         while any(await asyncio.gather(*(probe(address) for address in addresses))):  # noqa: ASYNC110 - all at one time, and nothing tells
             await asyncio.sleep(0.1)
         self.is_ready = True
-        values = {name: self.env[name] for name in self.plan.shell if name in self.env}
-        path = self.state.write_env({**values, **psql_variables(values.get("DATABASE_URL", ""))})
-        self.say(f"for psql and redis-cli in another shell: . {shlex.quote(self.state.shown(path))}")
+        if self.plan.shell:
+            values = {name: self.env[name] for name in self.plan.shell if name in self.env}
+            path = self.state.write_env({**values, **psql_variables(values.get("DATABASE_URL", ""))})
+            self.say(f"for psql and redis-cli in another shell: . {shlex.quote(self.state.shown(path))}")
         self.output.bare(self.plan.ready_line)
 
     async def _first(self, name: str, engine: Engine) -> None:
