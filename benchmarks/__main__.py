@@ -1,4 +1,4 @@
-"""`python -m benchmarks [api|jobs]`: measure, print the tables, write RESULTS.md and JOBS.md."""
+"""`python -m benchmarks [api|jobs|telemetry]`: measure, print tables, write RESULTS.md, JOBS.md, TELEMETRY.md."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from benchmarks.measures import FULL, QUICK, Run
 from benchmarks.report import document, figures, quiet, verdicts
 from benchmarks.servers import BenchmarkError, Cores, Generator
 from benchmarks.stage import Stage
+from benchmarks.telemetry import measure_telemetry
 from benchmarks.verdicts import verdict_table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -20,10 +21,10 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("api", "jobs"), help="one of the two alone")
+    parser.add_argument("what", nargs="?", choices=("api", "jobs", "telemetry"), help="one of them alone")
     parser.add_argument("--quick", action="store_true", help="one short round, the pages untouched")
     arguments = parser.parse_args()
-    parts = {"api": measure_api, "jobs": measure_jobs}
+    parts = {"api": measure_api, "jobs": measure_jobs, "telemetry": measure_telemetry}
     wanted = [parts[arguments.what]] if arguments.what else list(parts.values())
     return max(part(quick=arguments.quick) for part in wanted)
 

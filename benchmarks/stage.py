@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,9 +159,12 @@ class Stage:
             "PROMETHEUS_MULTIPROC_DIR": str(self.state / "metrics"),
         }
 
-    def start_service(self) -> Server:
+    def start_service(
+        self, name: str = "F", *, program: Sequence[str] = ("-m", "app", "api"), **environment: str
+    ) -> Server:
+        """With what `environment` says besides or instead."""
         port = free_port()
-        return self._start("F", ["-m", "app", "api"], self.service_env(port), port)
+        return self._start(name, list(program), self.service_env(port) | environment, port)
 
     def start_floor(self, name: str, module: str) -> Server:
         port = free_port()

@@ -1,0 +1,130 @@
+"""What telemetry costs: `GET /users/me` of two processes of the service, everything on against everything off."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+
+from benchmarks.measures import API, Contender
+from benchmarks.servers import BenchmarkError, Cores, Generator, Group, Server, free_port
+from benchmarks.stage import CLIENTS, HOST, Stage
+from benchmarks.stats import Sample, middle
+from benchmarks.verdicts import Verdict, at_least, table, verdict_table
+
+PAGE = Path(__file__).with_name("TELEMETRY.md")
+SAMPLED = "0.05"
+ON, OFF = "all on", "all off"
+FULL, QUICK = (12, 2.0), (2, 1.0)
+"""Turns, and seconds of each."""
+
+
+def measure_telemetry(*, quick: bool) -> int:
+    turns, seconds = QUICK if quick else FULL
+    cores, state = Cores.available(), Path(tempfile.mkdtemp(prefix="frontdesk-bench-"))
+    state.chmod(0o755)
+    stage, generator = Stage(state, cores), Generator(state / "met.json", cores.rest)
+    started: list[Server] = []
+    try:
+        print("starting PostgreSQL and Valkey, filling the tables", flush=True)
+        stage.open()
+        collector = _collector(state, cores)
+        started.append(collector)
+        contenders = _contenders(stage, collector.port)
+        started += [one.server for one in contenders.values()]
+        samples = _samples(contenders, generator, stage, turns=turns, seconds=seconds)
+        taken = _taken(collector)
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        for server in started:
+            server.stop()
+        generator.stop()
+        stage.close()
+        shutil.rmtree(state, ignore_errors=True)
+    verdict = _verdict(samples)
+    shown = f"{verdict_table([verdict])}\n\n{_figures(samples)}\n"
+    print(f"\n{shown}\n{taken / 1024:.0f} KiB of spans came to the collector")
+    if not taken:
+        print("nothing was traced: the measurement says nothing", file=sys.stderr)
+        return 1
+    if not quick:
+        PAGE.write_text(_document(shown, turns, seconds, cores), encoding="utf-8")
+    return 0 if verdict.met else 3
+
+
+def _collector(state: Path, cores: Cores) -> Server:
+    port = free_port()
+    arguments = ["-m", "benchmarks.collector", str(port)]
+    server = Server("collector", arguments, env=os.environ, port=port, core=cores.rest, log=state / "collector.log")
+    server.wait_for("/", {})
+    return server
+
+
+def _contenders(stage: Stage, collector: int) -> dict[str, Contender]:
+    on = stage.start_service("on", TELEMETRY_ENDPOINT=f"http://127.0.0.1:{collector}", TELEMETRY_SAMPLE_RATIO=SAMPLED)
+    off = stage.start_service(
+        "off", program=("-m", "benchmarks.dark", "api"), LOG_LEVEL="ERROR", PROMETHEUS_MULTIPROC_DIR=""
+    )
+    me = {"Host": HOST, "Authorization": f"Bearer {stage.service_token(stage.accounts[0])}"}
+    for server in (on, off):
+        server.wait_for(f"{API}/users/me", me)
+    return {ON: Contender(on, API, stage.service_token), OFF: Contender(off, API, stage.service_token)}
+
+
+def _samples(
+    contenders: dict[str, Contender], generator: Generator, stage: Stage, *, turns: int, seconds: float
+) -> dict[str, list[Sample]]:
+    """Windows in turns, so that drift of the machine favours nobody."""
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    for turn in range(turns):
+        for name in (ON, OFF) if turn % 2 else (OFF, ON):
+            contender = contenders[name]
+            requests = [contender.request("GET", "/users/me", account) for account in stage.accounts]
+            met = generator.run(contender.server, Group("me", CLIENTS, requests), seconds=seconds)
+            samples[name].append(met["me"])
+        rates = ", ".join(f"{name} {found[-1].rate:.0f}/s" for name, found in samples.items())
+        print(f"turn {turn + 1} of {turns}: {rates}", flush=True)
+    return samples
+
+
+def _taken(collector: Server) -> int:
+    # The exporter sends what it has once a second.
+    time.sleep(2)
+    with urllib.request.urlopen(f"http://127.0.0.1:{collector.port}/") as answer:
+        return int(answer.read())
+
+
+def _verdict(samples: dict[str, list[Sample]]) -> Verdict:
+    rate = {name: middle(found, lambda sample: sample.rate) for name, found in samples.items()}
+    return at_least("GET /users/me, all telemetry on / all off", rate[ON] / rate[OFF], 0.9)
+
+
+def _figures(samples: dict[str, list[Sample]]) -> str:
+    rows = [
+        (
+            name,
+            f"{middle(found, lambda sample: sample.rate):.0f}",
+            f"{middle(found, lambda sample: sample.p50) * 1000:.1f}",
+            f"{middle(found, lambda sample: sample.p99) * 1000:.1f}",
+        )
+        for name, found in samples.items()
+    ]
+    return table(("telemetry", "requests/s", "p50 ms", "p99 ms"), rows)
+
+
+def _document(shown: str, turns: int, seconds: float, cores: Cores) -> str:
+    pinned = "not pinned" if cores.server is None else "one core for the service, another for everything else"
+    return f"""# What telemetry costs
+
+`make bench ARGS=telemetry` wrote this page: medians of {turns} windows of {seconds:g} s each, taken in turns,
+{CLIENTS} clients, {pinned}.
+
+All on: traces at {float(SAMPLED):.0%} sampling to a collector over OTLP/HTTP, metrics in files for several processes, a
+JSON line for each request. All off: no endpoint for traces, no metric kept (`benchmarks/dark.py`), no line but errors.
+
+{shown}"""
