@@ -15,10 +15,14 @@ from app.schemas.events import OrderPaid
 from app.schemas.messages.orders import OrderMail, SendOrderMail
 from app.schemas.messages.payments import CancelPayment, RefundPayment
 from app.schemas.money import Money
-from app.schemas.payments import PaymentEvent, PaymentEventData
+from app.schemas.payments import PaymentEvent, PaymentEventData, PaymentEventType
 from app.services.payment_events import step
 
 log = get_logger(__name__)
+# From zero on: what Prometheus first sees at one has not risen, and each of these is somebody's money.
+for _type in PaymentEventType:
+    for _outcome in ("unknown", "mismatch"):
+        PAYMENT_EVENTS.labels(_type.value, _outcome)
 
 
 async def apply_event(session: WriteSession, *, event: PaymentEvent) -> str:

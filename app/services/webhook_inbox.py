@@ -51,8 +51,8 @@ class WebhookInbox:
         self._database = database
         self._verifiers = verifiers
         self._appliers = appliers
-        for provider, outcome in product(verifiers, ("stored", "refused", "malformed", "failed")):
-            WEBHOOKS_RECEIVED.labels(provider, outcome)
+        outcomes = product(verifiers, ("stored", "refused", "malformed", "failed"))
+        self._received = {of: WEBHOOKS_RECEIVED.labels(*of) for of in outcomes}
         self._batcher: Batcher[Incoming] = Batcher(
             self._store, weigh=lambda event: ROW_WEIGHT + len(event.body), batch=BATCH_BYTES, waiting=WAITING_BYTES
         )
@@ -76,7 +76,7 @@ class WebhookInbox:
             outcome = "malformed"
             raise
         finally:
-            WEBHOOKS_RECEIVED.labels(provider, outcome).inc()
+            self._received[provider, outcome].inc()
         return event_id
 
     async def _receive(self, provider: str, event_id: str, headers: Headers, body: bytes) -> str:
