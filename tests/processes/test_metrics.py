@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.config import Settings
+from app.core.metrics_fold import alone
 from tests.hostile.process import ApiProcess
 from tests.processes.ledger import Ledger
 from tests.processes.process import Spawn
@@ -57,6 +58,10 @@ async def test_what_a_killed_worker_has_counted_is_still_counted(crowd: ApiProce
         return str(victim) not in left and await two()
 
     await eventually(replaced, seconds=20)
+    with alone(tmp_path / "metrics"):
+        # As if a process stood still in the middle of a scrape: the next one says so, and does not hang.
+        refused = await crowd.get("/metrics")
+    assert (refused.status, refused.code) == (503, "unavailable")
 
 
 async def test_a_celery_child_that_has_ended_is_still_counted(spawn: Spawn, ledger: Ledger) -> None:
