@@ -72,11 +72,15 @@ def _escaped(value: str) -> str:
 
 def _families(kind: str, totals: Totals) -> Iterator[str]:
     """Each metric with its head and its lines."""
+    latest = kind.endswith("mostrecent")
     kind = kind.partition("_")[0]
     lines: dict[str, list[str]] = defaultdict(list)
     texts: dict[str, str] = {}
     buckets: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for key, (value, _) in totals.items():
+    for key, (value, at) in totals.items():
+        if latest and not at:
+            # Made with its process and never set: it has nothing to say.
+            continue
         metric, text, sample, labels, bound = _parsed(key)
         texts.setdefault(metric, text)
         if bound is None:

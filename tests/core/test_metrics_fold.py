@@ -64,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
         for mode in ("livesum", "sum", "min", "max", "livemin", "livemax"):
             write(tmp_path, pid, f"gauge_{mode}", mode, 5 - number)
         write(tmp_path, pid, "gauge_mostrecent", "latest", number, at=1000 + (number == 2))
+        write(tmp_path, pid, "gauge_mostrecent", "never_set", 0)
         write(tmp_path, pid, "gauge_all", "each", number)
     return tmp_path
 

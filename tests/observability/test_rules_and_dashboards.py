@@ -159,14 +159,8 @@ def test_every_metric_is_looked_at() -> None:
     def families(names: Iterable[str]) -> set[str]:
         return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names if name.startswith(("frontdesk_", "http_"))}
 
-    # Shown by commands and roles that bring their own panels with them.
-    apart = {
-        name
-        for name in exposed()
-        if name.startswith(("frontdesk_backup_", "frontdesk_list_reads", "frontdesk_replica_"))
-    }
     wanted = (selector.metric for _, expression in expressions() for selector in asked(expression).selectors)
-    assert families(exposed()) - families(wanted) - families(apart) == set()
+    assert families(exposed()) - families(wanted) == set()
 
 
 def test_each_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
