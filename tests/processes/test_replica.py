@@ -1,6 +1,10 @@
 """Lists from a real replica: as long as it keeps up, and never at the price of an answer."""
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.config import Settings
+from app.core.database import ANSWER_WITHIN
 from app.core.jobs import enqueue
 from app.core.metrics import LIST_READS
 from app.core.replica import ReplicaSession
@@ -70,6 +75,13 @@ async def part(client: httpx.AsyncClient) -> str:
     answer = await client.get("/health/ready")
     assert answer.status_code == 200, answer.text
     return str(answer.json()["parts"]["replica"])
+
+
+def processes_of(engine: ReplicaEngine) -> list[int]:
+    """The postmaster, and what it has started."""
+    assert engine.pid is not None
+    children = Path(f"/proc/{engine.pid}/task/{engine.pid}/children").read_text()
+    return [engine.pid, *map(int, children.split())]
 
 
 def reads(source: str) -> float:
@@ -136,6 +148,32 @@ async def test_a_replica_that_goes_away_costs_no_answer(
     replica.start()
     await eventually(used)
     assert await part(public) == "ok"
+
+
+@pytest.mark.timeout(120)
+async def test_a_replica_that_hangs_costs_a_second(
+    world: World, public: httpx.AsyncClient, replica: ReplicaEngine
+) -> None:
+    """Frozen under reads, it is given up within the time that an answer may take, and nothing fails."""
+    await world.doctor(full_name="First")
+
+    async def used() -> bool:
+        before = reads("replica")
+        return await names(public) == {"First"} and reads("replica") > before
+
+    await eventually(used)
+    frozen = processes_of(replica)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            assert await names(public) == {"First"}
+        assert await names(public) == {"First"}
+        assert (await part(public)).startswith("away")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    await eventually(used)
 
 
 @pytest.mark.timeout(120)
