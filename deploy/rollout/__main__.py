@@ -45,9 +45,10 @@ def teller(log: TextIO) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')} {text}"
-        print(line, file=log, flush=True)
-        with suppress(OSError):
-            print(line, flush=True)
+        for one in (log, sys.stdout):
+            # Neither a full disk nor a connection that broke ends a deployment.
+            with suppress(OSError):
+                print(line, file=one, flush=True)
 
     return say
 
@@ -93,7 +94,7 @@ def main() -> int:
             run(given, config)
         except Busy as error:
             code, text = BUSY, str(error)
-        except RolloutError as error:
+        except (RolloutError, OSError) as error:
             code, text = FAILED, str(error)
     with suppress(OSError):
         if code:

@@ -39,7 +39,7 @@ def get(url: str, host: str, headers: Mapping[str, str] | None = None) -> Answer
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=PATIENCE)
     try:
         sent = {"Host": host, "Connection": "close", **(headers or {})}
-        connection.request("GET", f"{parts.path or '/'}?{parts.query}", headers=sent)
+        connection.request("GET", url.partition(parts.netloc)[2] or "/", headers=sent)
         answer = connection.getresponse()
         received = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, received, answer.read(4096).decode(errors="replace"))

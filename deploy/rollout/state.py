@@ -110,16 +110,19 @@ def _generation(values: dict[str, Any] | None) -> Generation | None:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Either the old content or the new one, whatever happens in between."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Either the old content or the new one, whatever happens in between. RolloutError when there is no room."""
     fresh = file.with_name(f".{file.name}.new")
-    with fresh.open("w", encoding="utf-8") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with fresh.open("w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        fresh.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise RolloutError(f"{file}: can't be written: {error.strerror}") from error
