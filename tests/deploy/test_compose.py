@@ -54,7 +54,8 @@ def test_the_slots_are_where_the_rollout_looks_for_them(services: dict[str, Any]
         assert given.api == f"http://{services[f'api-{slot}']['networks']['inner']['ipv4_address']}:8000"
         for command in ("start", "stop"):
             words = config.argv(command, slot=slot, release="IMAGE")
-            assert words[-3:] == [f"{role}-{slot}" for role in ROLES]
+            assert words[-4:] == [*(f"{role}-{slot}" for role in ROLES), f"backup-{slot}"]
+            assert words[-4:] == [name for name, one in services.items() if slot in one.get("profiles", ())]
             assert words[words.index("--profile") + 1] == slot
         assert config.env(slot=slot, release="IMAGE")["FRONTDESK_IMAGE"] == "IMAGE"
     assert len(set(addresses)) == len(addresses)
