@@ -8,10 +8,6 @@ from collections.abc import Sequence
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -112,6 +108,11 @@ def start_tracing(settings: TelemetrySettings, *, process: str) -> None:
     global _provider  # noqa: PLW0603 - one per process, as OpenTelemetry's own global is
     if not settings.endpoint or _provider is not None:
         return
+    # 7 MB and their part of the time to start, for those alone who trace.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor  # noqa: PLC0415
+    from opentelemetry.instrumentation.redis import RedisInstrumentor  # noqa: PLC0415
+
     resource = Resource.create(
         {"service.name": "frontdesk", "service.version": __version__, "frontdesk.process": process}
     )
@@ -142,5 +143,7 @@ def stop_tracing() -> None:
 def trace_statements(engine: Engine) -> None:
     """A span for each statement of this engine; values are never in it."""
     if _provider is not None:
+        from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor  # noqa: PLC0415 - as above
+
         # Its check of versions knows SQLAlchemy up to 2.0, and would have it do nothing.
         SQLAlchemyInstrumentor().instrument(engine=engine, tracer_provider=_provider, skip_dep_check=True)

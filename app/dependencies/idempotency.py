@@ -16,6 +16,7 @@ from app.core.sealing import Sealer
 from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.dependencies.resources import Auth, container_of
 from app.dependencies.session import Write
+from app.services.auth import AuthService
 
 STORED_HEADERS = ("content-type", "location", "etag")
 
@@ -110,22 +111,19 @@ class IdempotentRequest:
         await self.keyed.store(self.session, status=status, headers=headers, body=body)
 
 
-async def keyed_request(
-    request: Request,
-    auth: Auth,
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x20-\x7e]+$",
-            description="send the same key to repeat a request safely: the first answer is given again, for 24 h",
-        ),
-    ] = None,
-) -> KeyedRequest | None:
-    if key is None:
-        return None
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="send the same key to repeat a request safely: the first answer is given again, for 24 h",
+    ),
+]
+
+
+async def keyed(request: Request, auth: AuthService, key: str) -> KeyedRequest:
     principal = getattr(request.state, "principal", None)
     owner = f"user:{principal.id}" if principal else "anonymous"
     # Keyed: a body may hold a password, which a plain hash would let whoever reads the table guess at.
@@ -133,18 +131,15 @@ async def keyed_request(
     return KeyedRequest(owner, f"{request.method} {request.url.path}", key, request_hash, container_of(request).answers)
 
 
-Keyed = Annotated[KeyedRequest | None, Depends(keyed_request)]
-
-
-async def idempotency_key(request: Request, session: Write, keyed: Keyed) -> None:
-    if keyed is None:
+async def idempotency_key(request: Request, session: Write, auth: Auth, key: KeyHeader = None) -> None:
+    if key is None:
         return
+    first = await keyed(request, auth, key)
     reservation: Reservation | None = getattr(request.state, "reservation", None)
-    await keyed.admit(session, reserved=reservation is not None)
+    await first.admit(session, reserved=reservation is not None)
     if reservation is not None:
         session.after_commit(reservation.answered)
-    effect = await session.begin_nested()
-    request.state.idempotent = IdempotentRequest(session, effect, keyed)
+    request.state.idempotent = IdempotentRequest(session, await session.begin_nested(), first)
 
 
 Idempotent = Depends(idempotency_key)

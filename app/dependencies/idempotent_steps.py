@@ -16,8 +16,8 @@ from app.core.database import Database, WriteSession, is_unavailable
 from app.core.logging import get_logger
 from app.core.once import Once, Unkeyed
 from app.crud.idempotency_keys import idempotency_keys
-from app.dependencies.idempotency import Keyed, KeyedRequest
-from app.dependencies.resources import container_of
+from app.dependencies.idempotency import KeyedRequest, KeyHeader, keyed
+from app.dependencies.resources import Auth, container_of
 
 log = get_logger(__name__)
 LEASE_SECONDS, RENEW_SECONDS = 3.0, 1.0
@@ -89,11 +89,11 @@ def written(answer: BaseModel) -> bytes:
     return answer.model_dump_json().encode()
 
 
-async def idempotent_steps(request: Request, keyed: Keyed) -> AsyncIterator[Once]:
-    if keyed is None:
+async def idempotent_steps(request: Request, auth: Auth, key: KeyHeader = None) -> AsyncIterator[Once]:
+    if key is None:
         yield Unkeyed()
         return
-    steps = IdempotentSteps(container_of(request).database, keyed)
+    steps = IdempotentSteps(container_of(request).database, await keyed(request, auth, key))
     request.state.idempotent = steps
     try:
         yield steps
@@ -101,12 +101,12 @@ async def idempotent_steps(request: Request, keyed: Keyed) -> AsyncIterator[Once
         await steps.close()
 
 
-async def reserved_key(request: Request, keyed: Keyed) -> AsyncIterator[None]:
-    if keyed is None:
+async def reserved_key(request: Request, auth: Auth, key: KeyHeader = None) -> AsyncIterator[None]:
+    if key is None:
         yield
         return
     database = container_of(request).database
-    steps = IdempotentSteps(database, keyed)
+    steps = IdempotentSteps(database, await keyed(request, auth, key))
     async with database.session_scope() as session:
         await steps.begin(session)
     request.state.reservation = steps

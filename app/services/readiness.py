@@ -12,8 +12,9 @@ from app.core.errors import Unavailable
 from app.core.replica import ReplicaSession
 
 ROOT = Path(__file__).resolve().parents[2]
-_REVISION = re.compile(r'^revision(?:: str)? = "(\w+)"', re.MULTILINE)
-_DOWN_REVISION = re.compile(r'^down_revision(?:: [^=]+)? = "(\w+)"', re.MULTILINE)
+# In either quotes: Alembic writes the one, the formatter the other.
+_REVISION = re.compile(r"""^revision(?:: str)? = ["'](\w+)["']""", re.MULTILINE)
+_DOWN_REVISION = re.compile(r"""^down_revision(?:: [^=]+)? = ["'](\w+)["']""", re.MULTILINE)
 
 
 @cache
