@@ -22,7 +22,7 @@ from tests.webhooks import body, payment
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # Where the engines are; the passwords in them are looked for, too.
-ADDRESSES = frozenset({"DATABASE_URL", "DATABASE_LISTEN_URL", "REDIS_URL", "JOBS_BROKER_URL"})
+ADDRESSES = frozenset({"DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_REPLICA_URL", "REDIS_URL", "JOBS_BROKER_URL"})
 
 
 def seed(name: str) -> str:
