@@ -7,6 +7,7 @@ ledger by themselves.
 import asyncio
 import json
 from collections import deque
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -29,9 +30,12 @@ class Announcer(Protocol):
 class RedisAnnouncer:
     """Publishes in order, in batches, from a queue that drops its oldest when Redis is away for long."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, coalesce: float = COALESCE_SECONDS) -> None:
+        """`coalesce`: how many seconds the first may wait for others to be sent with it."""
         self._redis = redis
+        self._coalesce = coalesce
         self._waiting: deque[tuple[str, str]] = deque(maxlen=MOST_WAITING)
+        self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def announce(self, channel: str, message: str) -> None:
@@ -40,13 +44,17 @@ class RedisAnnouncer:
             self._task = asyncio.get_running_loop().create_task(self._publish())
 
     async def flush(self) -> None:
-        """Wait until what was announced is sent: for a loop that does not turn between jobs."""
+        """Send what was announced, and wait until it is sent: for a loop that does not turn between jobs."""
         if self._task is not None:
+            self._hurry.set()
             await self._task
+            self._hurry.clear()
 
     async def _publish(self) -> None:
         while self._waiting:
-            await asyncio.sleep(COALESCE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._coalesce):
+                    await self._hurry.wait()
             batch, self._waiting = self._waiting, deque(maxlen=MOST_WAITING)
             try:
                 async with self._redis.pipeline(transaction=False) as pipe:

@@ -23,8 +23,8 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 @cache
-def _tls() -> ssl.SSLContext:
-    # Loading the trusted roots takes longer than all else in making a client.
+def trusted_roots() -> ssl.SSLContext:
+    """What all clients verify their partners with; loading it takes longer than all else in making a client."""
     return httpx.create_ssl_context()
 
 
@@ -55,7 +55,7 @@ class PartnerClient:
             timeout=httpx.Timeout(connect=rules.connect, read=rules.read, write=rules.write, pool=rules.connect),
             limits=httpx.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency),
             http2=True,
-            verify=_tls(),
+            verify=trusted_roots(),
             # Neither proxies nor a .netrc of the account: the settings alone say who is called how.
             trust_env=False,
             follow_redirects=False,

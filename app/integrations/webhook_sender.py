@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,8 +89,12 @@ class WebhookSender:
     """
 
     def __init__(self, resolver: Resolver, policy: AddressPolicy) -> None:
-        self._tls = httpx.create_ssl_context()
         self._networks = {scheme: PinnedBackend(scheme, resolver, policy) for scheme in ("http", "https")}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Not before it is needed: most processes call nobody, and loading the trusted roots takes 50 ms.
+        return httpx.create_ssl_context()
 
     async def send(self, url: str, *, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
         """POST `body`; never raises for what the other side does, and never takes longer than `seconds`."""

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
@@ -22,6 +23,7 @@ from app.core.replica import read_lists_from_replica
 from app.core.request_limit import RequestLimits
 from app.core.sealing import Sealer
 from app.core.signing_keys import shared_key
+from app.integrations.base import trusted_roots
 from app.integrations.circuit_shared import Circuits
 from app.integrations.event_bus import EventBus
 from app.integrations.event_bus_redis import RedisStreams
@@ -220,6 +222,12 @@ def _database(settings: Settings, *, role: Role, pooled: bool) -> Database:
     database = Database(settings.database, role=role, pooled=pooled, before_commit=make_dispatcher(settings.events))
     read_lists_from_replica(database, settings.database, role=role, pooled=pooled)
     return database
+
+
+def preload() -> None:
+    """Load what `build` would load in each process, for processes that are forked from this one to share."""
+    import_module("asyncpg")
+    trusted_roots()
 
 
 def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:

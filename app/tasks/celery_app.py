@@ -1,16 +1,17 @@
 """The CPU worker: Celery prefork; each child has one event loop, an unpooled engine, and a kept one for the ledger."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import uvloop
 from billiard.process import active_children, current_process
 from celery import Celery
 from celery.apps.worker import Worker
@@ -27,14 +28,17 @@ from app.core.logging import configure_logging, get_logger
 from app.core.metrics import describe_build
 from app.core.ops_server import OpsServer
 from app.core.tracing import start_tracing, stop_tracing
-from app.services.container import Container, build
+from app.services.container import Container, build, preload
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
 from app.tasks.broker import CELERY_QUEUE, TASK, make_celery
+from app.tasks.celery_pool import PromptTaskPool
 from app.tasks.threads import CountedThreads
 
 log = get_logger(__name__)
 INTERRUPT_SECONDS = 4
+# A child runs one job at a time; most are over before anybody would have seen that they have begun.
+COALESCE_SECONDS = 0.05
 # A step of the job, and its heartbeat.
 LEDGER_CONNECTIONS = 2
 THREADS_SECONDS = 5
@@ -52,6 +56,7 @@ class Child:
     """Kept open between jobs, for the steps of the ledger: a connection for each would cost more than most jobs."""
     runner: Runner
     announcer: RedisAnnouncer
+    attempt: asyncio.Task[Any] | None = None
 
 
 _child: Child | None = None
@@ -63,7 +68,7 @@ def _start_child(**_: Any) -> None:
     settings = get_settings()
     configure_logging(settings.log, process="celery")
     start_tracing(settings.telemetry, process="celery")
-    loop, threads = asyncio.Runner(), CountedThreads()
+    loop, threads = asyncio.Runner(loop_factory=uvloop.new_event_loop), CountedThreads()
 
     async def make() -> Container:
         asyncio.get_running_loop().set_default_executor(threads)
@@ -72,9 +77,19 @@ def _start_child(**_: Any) -> None:
     container = loop.run(make())
     ledger = Database(settings.database.model_copy(update={"pool_size": LEDGER_CONNECTIONS}), role="worker")
     runner = Runner(container.database, bodies(container), settings.jobs, single=ledger.single)
-    announcer = RedisAnnouncer(container.redis)
+    announcer = RedisAnnouncer(container.redis, coalesce=COALESCE_SECONDS)
     use_announcer(announcer)
     _child = Child(loop, threads, container, ledger, runner, announcer)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: Any) -> None:
+    """SIGTERM, which the worker sends when its grace is over, gives the job back; without one it is the end."""
+    if _child is not None and _child.attempt is not None:
+        _child.attempt.get_loop().call_soon_threadsafe(_child.attempt.cancel)
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop_child(**_: Any) -> None:
@@ -90,7 +105,7 @@ def run_job(job_id: int) -> None:
     if _child is None:
         raise RuntimeError(f"{current_process().name} has not been initialised")
     try:
-        _child.loop.run(_interruptible(_child.runner.run(job_id), _child.announcer))
+        _child.loop.run(_attempt(_child, job_id))
     except asyncio.CancelledError:
         _end_child()
     # The attempt is over and written down. What it left computing was cancelled, or took too long.
@@ -105,15 +120,13 @@ def _end_child() -> NoReturn:
     os._exit(os.EX_OK)
 
 
-async def _interruptible(attempt: Coroutine[Any, Any, Any], announcer: RedisAnnouncer) -> None:
-    """Run the attempt; SIGTERM, which the worker sends when its grace is over, gives the job back."""
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(attempt)
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+async def _attempt(child: Child, job_id: int) -> None:
+    child.attempt = asyncio.ensure_future(child.runner.run(job_id))
     try:
-        await task
+        await child.attempt
     finally:
-        await announcer.flush()
-        loop.remove_signal_handler(signal.SIGTERM)
+        child.attempt = None
+        await child.announcer.flush()
 
 
 def _note_ready(**_: Any) -> None:
@@ -197,10 +210,14 @@ def main() -> None:
     # Celery warns root of pickle, which nothing here accepts.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     ops.start()
+    # Celery collects garbage before each fork, and a collection in a child copies the pages that it looks at: nothing
+    # of what was loaded until here ever becomes garbage.
+    preload()
+    gc.freeze()
     try:
         worker = CpuWorker(
             app=app,
-            pool_cls="prefork",
+            pool_cls=PromptTaskPool,
             queues=CELERY_QUEUE,
             quiet=True,
             without_gossip=True,

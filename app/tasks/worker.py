@@ -5,6 +5,7 @@ import signal
 from contextlib import suppress
 from typing import Any, cast
 
+import uvloop
 from arq import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.utils import timestamp_ms
@@ -191,4 +192,5 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings.log, process="worker")
-    asyncio.run(_serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
