@@ -9,42 +9,55 @@ from typing import Generic, TypeVar
 from app.core.errors import Unavailable
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
-class Batcher(Generic[T]):
+def _one(_: object) -> int:
+    return 1
+
+
+def _never(_: Exception) -> bool:
+    return False
+
+
+class Batcher(Generic[T, R]):
     """Hands to `flush` whatever has come while the flush before was under way; a lone item goes at once.
 
-    `weigh` is an item's share of the two limits: of one batch, and of all that may wait (Unavailable beyond it).
+    `flush` gives a result for each item, in their order. `weigh` is an item's share of the two limits: of one batch,
+    and of all that may wait (Unavailable beyond it). A batch that is refused with an error which is the fault of an
+    item, by `separable`, is flushed again item by item, so that it takes no other with it.
     """
 
     def __init__(
         self,
-        flush: Callable[[Sequence[T]], Awaitable[None]],
+        flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
-        weigh: Callable[[T], int],
         batch: int,
         waiting: int,
+        weigh: Callable[[T], int] = _one,
+        separable: Callable[[Exception], bool] = _never,
     ) -> None:
         self._flush = flush
         self._weigh = weigh
+        self._separable = separable
         self._batch, self._limit = batch, waiting
-        self._waiting: deque[tuple[T, int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[T, int, asyncio.Future[R]]] = deque()
         self._weight = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, item: T, *, patience: float | None = None) -> None:
-        """Returns when the item has been flushed; raises what its flush raised, TimeoutError after `patience`."""
+    async def add(self, item: T, *, patience: float | None = None) -> R:
+        """The item's result, once it has been flushed; raises what its flush raised, TimeoutError after `patience`."""
         weight = self._weigh(item)
         if self._waiting and self._weight + weight > self._limit:
             raise Unavailable
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, weight, future))
         self._weight += weight
         if self._task is None or self._task.done():
             # A context of its own: what it logs is not the line of whoever came first.
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
         async with asyncio.timeout(patience):
-            await future
+            return await future
 
     async def _run(self) -> None:
         # Whoever comes in the same turn of the loop comes along.
@@ -54,17 +67,14 @@ class Batcher(Generic[T]):
             if not taken:
                 continue
             try:
-                await self._flush([item for item, _ in taken])
-                error: BaseException | None = None
-            except Exception as raised:  # noqa: BLE001 - it is every caller's to deal with
-                error = raised
-            except asyncio.CancelledError as raised:
-                self._settle(taken, raised)
-                raise
-            self._settle(taken, error)
+                await self._settle(taken)
+            finally:
+                # Only of one that was cancelled are there any left.
+                for _, future in taken:
+                    future.cancel()
 
-    def _take(self) -> list[tuple[T, "asyncio.Future[None]"]]:
-        taken: list[tuple[T, asyncio.Future[None]]] = []
+    def _take(self) -> list[tuple[T, "asyncio.Future[R]"]]:
+        taken: list[tuple[T, asyncio.Future[R]]] = []
         weight = 0
         while self._waiting and (not taken or weight + self._waiting[0][1] <= self._batch):
             item, own, future = self._waiting.popleft()
@@ -75,14 +85,18 @@ class Batcher(Generic[T]):
                 weight += own
         return taken
 
-    @staticmethod
-    def _settle(taken: Sequence[tuple[T, "asyncio.Future[None]"]], error: BaseException | None) -> None:
-        for _, future in taken:
-            if future.done():
-                continue
-            if isinstance(error, asyncio.CancelledError):
-                future.cancel()
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
+    async def _settle(self, taken: Sequence[tuple[T, "asyncio.Future[R]"]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in taken])
+        except Exception as error:  # noqa: BLE001 - it is every caller's to deal with
+            if len(taken) > 1 and self._separable(error):
+                for one in taken:
+                    await self._settle([one])
+                return
+            for _, future in taken:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), result in zip(taken, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import insert, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from app.core.context import current_cause
 from app.core.database import Base, WriteSession
@@ -162,9 +164,14 @@ def _pair(row: dict[str, Any]) -> tuple[str, str]:
 async def _insert(session: WriteSession, rows: Sequence[dict[str, Any]]) -> list[int]:
     if not rows:
         return []
+    return list((await session.execute(_insertion(many=len(rows) > 1), rows)).scalars().all())
+
+
+@cache
+def _insertion(*, many: bool) -> ReturningInsert[int]:
+    """Made once: to put a statement together costs more than to carry it out."""
     jobs = Base.metadata.tables["jobs"]
-    statement = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=len(rows) > 1)
-    return list((await session.execute(statement, rows)).scalars().all())
+    return insert(jobs).returning(jobs.c.id, sort_by_parameter_order=many)
 
 
 async def _insert_unique(

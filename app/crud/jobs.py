@@ -3,10 +3,13 @@
 queued -> running -> succeeded | queued (retry) | failed. Whoever does not get the row drops the message.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Update, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL
@@ -15,32 +18,12 @@ from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_numb
 from app.core.job_changes import announce_change
 from app.core.jobs import LIVE, JobStatus, Priority, Progress
 from app.crud.base import CRUDBase, Where
+from app.crud.job_statements import CLAIM, RELEASED, SEEN, SUCCEED, UNWAITED
 from app.models import Job
-
-# For the one transaction: its commit does not wait for the disk. Only for steps of which nothing is said to anybody and
-# which are repeated when a crash of the database takes them back (decision 70). Later commits carry it along.
-_UNWAITED = select(func.set_config("synchronous_commit", "off", True)).scalar_subquery() == "off"
-_RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "version": Job.version + 1}
 
 
 def _seconds(value: float) -> Any:
     return literal(f"{value} seconds").cast(INTERVAL)
-
-
-SEEN = (
-    Job.id,
-    Job.version,
-    Job.status,
-    Job.attempt,
-    Job.run_at,
-    Job.started_at,
-    Job.finished_at,
-    Job.error,
-    Job.progress_done,
-    Job.progress_total,
-    Job.progress_note,
-)
-"""What an onlooker is told of a change; the result, which may be large, is read when the job has ended."""
 
 
 def tell(session: Step, *rows: AnyRow) -> None:
@@ -73,6 +56,16 @@ def _held(job_id: int, lease: UUID) -> Update:
     return update(Job).where(Job.id == job_id, Job.lease_token == lease, Job.status == JobStatus.RUNNING)
 
 
+@dataclass(frozen=True, slots=True)
+class Success:
+    """An attempt that has done its work; `progress` is how far it was said to be at the end."""
+
+    job_id: int
+    lease: UUID
+    result: Any = None
+    progress: Progress | None = None
+
+
 class JobCRUD(CRUDBase[Job]):
     def created_by(self, user_id: int) -> Where:
         return (Job.created_by == user_id,)
@@ -81,29 +74,18 @@ class JobCRUD(CRUDBase[Job]):
         """How these jobs stand."""
         return await read.all(select(*SEEN).where(Job.id.in_(job_ids)))
 
-    async def claim(self, session: Step, job_id: int, *, names: Sequence[str], lease_seconds: float) -> AnyRow | None:
-        """Take a due job under a new lease token and count the attempt.
+    async def claim(
+        self, session: Step, job_ids: Sequence[int], *, names: Sequence[str], lease_seconds: float
+    ) -> Sequence[AnyRow]:
+        """Take due jobs, each under a new lease token, and count the attempts.
 
-        None when someone else has it, it is not due, or its name is not in `names`: a newer worker's job is left to it.
+        Left out are those that someone else has, that are not due, or whose name is not in `names`: a newer worker's
+        job is left to it.
         """
-        statement = (
-            update(Job)
-            .where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.run_at <= func.now(), Job.name.in_(names))
-            .where(_UNWAITED)
-            .values(
-                status=JobStatus.RUNNING,
-                attempt=Job.attempt + 1,
-                lease_token=uuid4(),
-                lease_expires_at=func.now() + _seconds(lease_seconds),
-                started_at=func.now(),
-                version=Job.version + 1,
-            )
-            .returning(*Job.__table__.c)
-        )
-        row = (await session.execute(statement)).first()
-        if row is not None:
-            tell(session, row)
-        return row
+        values = {"ids": job_ids, "names": names, "seconds": timedelta(seconds=lease_seconds)}
+        rows = (await session.execute(CLAIM, values)).all()
+        tell(session, *rows)
+        return rows
 
     async def renew(
         self, session: Step, job_id: int, lease: UUID, *, lease_seconds: float, progress: Progress | None = None
@@ -111,7 +93,7 @@ class JobCRUD(CRUDBase[Job]):
         """Push the lease's end away, noting how far the attempt is; False when the lease is lost."""
         said = {**_progress(progress), "version": Job.version + 1} if progress else {}
         statement = (
-            _held(job_id, lease).where(_UNWAITED).values(lease_expires_at=func.now() + _seconds(lease_seconds), **said)
+            _held(job_id, lease).where(UNWAITED).values(lease_expires_at=func.now() + _seconds(lease_seconds), **said)
         )
         if progress:
             return await _moved(session, statement) is not None
@@ -122,19 +104,20 @@ class JobCRUD(CRUDBase[Job]):
         statement = _held(job_id, lease).values(**_progress(progress), version=Job.version + 1)
         return await _moved(session, statement) is not None
 
-    async def succeed(
-        self, session: Step, job_id: int, lease: UUID, *, result: Any, progress: Progress | None = None
-    ) -> bool:
-        """Complete the attempt, fenced by its lease token; False when a later attempt owns the job."""
-        statement = _held(job_id, lease).values(
-            status=JobStatus.SUCCEEDED,
-            result=result,
-            error=None,
-            finished_at=func.now(),
-            **_progress(progress),
-            **_RELEASED,
-        )
-        return await _moved(session, statement) is not None
+    async def succeed(self, session: Step, successes: Sequence[Success]) -> set[int]:
+        """Complete attempts, each fenced by its lease token; gives the ids of the jobs that were still theirs."""
+        reports = [one.progress for one in successes]
+        values = {
+            "ids": [one.job_id for one in successes],
+            "leases": [one.lease for one in successes],
+            "results": [json.dumps(one.result) for one in successes],
+            "done": [one.done if one else None for one in reports],
+            "total": [one.total if one else None for one in reports],
+            "note": [one.note if one else None for one in reports],
+        }
+        rows = (await session.execute(SUCCEED, values)).all()
+        tell(session, *rows)
+        return {row.id for row in rows}
 
     async def note_result(self, session: WriteSession, job_id: int, *, result: Any) -> None:
         """Add the result to a job that this transaction has completed."""
@@ -162,7 +145,7 @@ class JobCRUD(CRUDBase[Job]):
             error=error,
             attempt_traceparent=traceparent,
             **_progress(progress),
-            **_RELEASED,
+            **RELEASED,
         )
         row = await _moved(session, statement)
         return row.status if row else None
@@ -181,7 +164,7 @@ class JobCRUD(CRUDBase[Job]):
             attempt=Job.attempt - 1,
             published_at=None,
             run_at=func.now() + _seconds(delay),
-            **_RELEASED,
+            **RELEASED,
         )
         await _moved(session, statement)
 
@@ -202,7 +185,7 @@ class JobCRUD(CRUDBase[Job]):
                 finished_at=case((dead, func.now()), else_=None),
                 published_at=None,
                 error="the worker stopped answering: its lease expired",
-                **_RELEASED,
+                **RELEASED,
             )
             .returning(Job.name, *SEEN)
         )
@@ -256,7 +239,7 @@ class JobCRUD(CRUDBase[Job]):
         )
         statement = (
             update(Job)
-            .where(Job.id.in_(due), _UNWAITED)
+            .where(Job.id.in_(due), UNWAITED)
             .values(published_at=func.now(), publications=Job.publications + 1)
             .returning(
                 Job.id,

@@ -53,7 +53,7 @@ class WebhookInbox:
         self._appliers = appliers
         outcomes = product(verifiers, ("stored", "refused", "malformed", "failed"))
         self._received = {of: WEBHOOKS_RECEIVED.labels(*of) for of in outcomes}
-        self._batcher: Batcher[Incoming] = Batcher(
+        self._batcher: Batcher[Incoming, None] = Batcher(
             self._store, weigh=lambda event: ROW_WEIGHT + len(event.body), batch=BATCH_BYTES, waiting=WAITING_BYTES
         )
 
@@ -132,7 +132,7 @@ class WebhookInbox:
         await webhook_events.reopen(session, event_id, job_id=job_id)
         return job_id
 
-    async def _store(self, events: Sequence[Incoming]) -> None:
+    async def _store(self, events: Sequence[Incoming]) -> Sequence[None]:
         async with asyncio.timeout(ANSWER_WITHIN):
             try:
                 await webhook_events.store(self._database.single, events, message=HandleWebhook)
@@ -141,6 +141,7 @@ class WebhookInbox:
                 if not error.connection_invalidated:
                     raise
                 await webhook_events.store(self._database.single, events, message=HandleWebhook)
+        return [None] * len(events)
 
 
 def make_inbox(settings: Settings, database: Database) -> WebhookInbox:

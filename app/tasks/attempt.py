@@ -1,8 +1,9 @@
 """One attempt at one job: claim, renew the lease while it runs, complete fenced by it (decision 2)."""
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from app.config import JobSettings
+from app.core.batching import Batcher
 from app.core.context import Cause, bound, current_cause
 from app.core.database import (
     AnyRow,
     Database,
     SingleStatements,
-    Step,
     WriteSession,
     is_retryable,
     is_unavailable,
@@ -29,7 +30,7 @@ from app.core.logging import get_logger
 from app.core.metrics import JOB_SECONDS, JOB_WAIT_SECONDS, JOBS, JOBS_DEAD, JOBS_RETRIED
 from app.core.redaction import redact_text
 from app.core.wakeup import wake_relay
-from app.crud.jobs import jobs
+from app.crud.jobs import Success, jobs
 from app.tasks.cancellation import came, cancel
 from app.tasks.progress import LeaseLost, ProgressLine
 from app.tasks.spans import attempt_span, failed_attempt
@@ -39,6 +40,8 @@ MAX_ERROR = 2000
 CANCEL_SECONDS = 5
 CROWDED_SECONDS = 2.0
 """How long a job stands back that would be one too many of its name."""
+AT_ONCE = 100
+"""Of how many jobs one statement makes a step."""
 T = TypeVar("T")
 
 
@@ -98,6 +101,15 @@ Body = Callable[[Any, Attempt], Awaitable[Any]]
 Bodies = Mapping[type[JobMessage], Body]
 
 
+def _is_of_one(error: Exception) -> bool:
+    """Whether a step that was made for several jobs failed because of one of them."""
+    return not _may_pass(error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return is_unavailable(error) or is_retryable(error)
+
+
 class Runner:
     """Runs jobs by id. It never raises for what a job does: the ledger keeps the outcome and decides on a retry."""
 
@@ -107,6 +119,9 @@ class Runner:
         """`single` carries out the steps that are one statement; unset: `database` does."""
         self._database = database
         self._single = single or database.single
+        at_once: dict[str, Any] = {"batch": AT_ONCE, "waiting": sys.maxsize, "separable": _is_of_one}
+        self._claims: Batcher[int, AnyRow | None] = Batcher(self._claim_free, **at_once)
+        self._successes: Batcher[Success, bool] = Batcher(self._record_successes, **at_once)
         self._bodies = {message.name: (message, body) for message, body in bodies.items()}
         self._free = [message.name for message in bodies if message.max_running is None]
         self._capped = [message.name for message in bodies if message.max_running is not None]
@@ -142,13 +157,19 @@ class Runner:
             return await self._attempt(job)
 
     async def _claim(self, job_id: int) -> AnyRow | None:
-        lease = self._settings.lease
-        job = await jobs.claim(self._single, job_id, names=self._free, lease_seconds=lease)
+        job = await self._claims.add(job_id)
         return job or (await self._claim_capped(job_id) if self._capped else None)
+
+    async def _claim_free(self, job_ids: Sequence[int]) -> Sequence[AnyRow | None]:
+        rows = await jobs.claim(self._single, job_ids, names=self._free, lease_seconds=self._settings.lease)
+        # A message that came twice within one batch: the job is the first one's.
+        claimed = {row.id: row for row in rows}
+        return [claimed.pop(job_id, None) for job_id in job_ids]
 
     async def _claim_capped(self, job_id: int) -> AnyRow | None:
         async with self._database.session_scope() as session:
-            job = await jobs.claim(session, job_id, names=self._capped, lease_seconds=self._settings.lease)
+            rows = await jobs.claim(session, [job_id], names=self._capped, lease_seconds=self._settings.lease)
+            job = rows[0] if rows else None
             limit = self._bodies[job.name][0].max_running if job else None
             if job is None or limit is None or await jobs.is_within(session, job.name, limit=limit):
                 return job
@@ -252,18 +273,18 @@ class Runner:
             progress=attempt.line.take(),
         )
 
+    async def _record_successes(self, successes: Sequence[Success]) -> Sequence[bool]:
+        recorded = await jobs.succeed(self._single, successes)
+        return [one.job_id in recorded for one in successes]
+
     async def _succeed(self, attempt: Attempt, result: Any, progress: Progress | None) -> None:
-        said = None if isinstance(result, Effect) else result
-
-        async def succeed(step: Step) -> None:
-            if not await jobs.succeed(step, attempt.job_id, attempt.lease, result=said, progress=progress):
-                raise LeaseLost
-
         if not isinstance(result, Effect):
-            await succeed(self._single)
+            if not await self._successes.add(Success(attempt.job_id, attempt.lease, result, progress)):
+                raise LeaseLost
             return
         async with self._database.session_scope() as session:
-            await succeed(session)
+            if not await jobs.succeed(session, [Success(attempt.job_id, attempt.lease, progress=progress)]):
+                raise LeaseLost
             await jobs.note_result(session, attempt.job_id, result=await result.write(session))
 
     async def _failed(self, attempt: Attempt, message_type: type[JobMessage], error: Exception) -> JobStatus | None:
@@ -294,10 +315,15 @@ class Runner:
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         """Make a step in the ledger, waiting for a database that is away for as long as a lease may still be ours."""
+        try:
+            return await record()
+        except Exception as error:
+            if not _may_pass(error):
+                raise
         async for one in AsyncRetrying(
             stop=stop_after_delay(self._settings.lease),
             wait=wait_random_exponential(multiplier=0.1, max=2),
-            retry=retry_if_exception(lambda error: is_unavailable(error) or is_retryable(error)),
+            retry=retry_if_exception(_may_pass),
             reraise=True,
         ):
             with one:

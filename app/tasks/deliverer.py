@@ -49,8 +49,8 @@ class Deliverer:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._under_way: dict[asyncio.Task[None], _UnderWay] = {}
-        self._outcomes: Batcher[Sent] = Batcher(
-            self._settle, weigh=lambda _: 1, batch=OUTCOMES, waiting=10 * self._settings.concurrency
+        self._outcomes: Batcher[Sent, None] = Batcher(
+            self._settle, batch=OUTCOMES, waiting=10 * self._settings.concurrency
         )
 
     async def run(self) -> None:
@@ -129,7 +129,7 @@ class Deliverer:
             log.warning("outcome of a webhook not noted", delivery_id=delivery.id, error=repr(error))
         self._wake.set()
 
-    async def _settle(self, sent: Sequence[Sent]) -> None:
+    async def _settle(self, sent: Sequence[Sent]) -> Sequence[None]:
         async for one in AsyncRetrying(
             stop=stop_after_delay(LEASE_SECONDS / 2),
             wait=wait_random_exponential(multiplier=0.1, max=2),
@@ -138,6 +138,7 @@ class Deliverer:
         ):
             with one:
                 await self._deliveries.settle(sent)
+        return [None] * len(sent)
 
     async def _expire(self) -> Any:
         while True:

@@ -17,14 +17,19 @@ class Sink:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def flush(self, items: Sequence[str]) -> None:
+    async def flush(self, items: Sequence[str]) -> Sequence[str]:
         self.batches.append(list(items))
         await self.open.wait()
         if "bad" in items:
             raise ValueError("bad")
+        return [item.upper() for item in items]
 
-    def batcher(self, *, batch: int = 100, waiting: int = 1000) -> Batcher[str]:
-        return Batcher(self.flush, weigh=len, batch=batch, waiting=waiting)
+    def batcher(
+        self, *, batch: int = 100, waiting: int = 1000, separable: tuple[type[Exception], ...] = ()
+    ) -> Batcher[str, str]:
+        return Batcher(
+            self.flush, weigh=len, batch=batch, waiting=waiting, separable=lambda error: isinstance(error, separable)
+        )
 
 
 async def test_what_comes_during_a_flush_is_the_next_batch() -> None:
@@ -48,6 +53,22 @@ async def test_a_flush_that_fails_fails_its_own_callers() -> None:
     results = await asyncio.gather(batcher.add("bad"), batcher.add("good"), return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, ValueError]
     await batcher.add("good")
+
+
+async def test_each_caller_has_its_own_result() -> None:
+    """What the flush gives for an item goes to whoever brought it."""
+    batcher = Sink().batcher()
+    assert await asyncio.gather(*map(batcher.add, "abc")) == ["A", "B", "C"]
+
+
+async def test_an_item_whose_fault_it_is_takes_no_other_with_it() -> None:
+    """After an error that is one item's, each is flushed alone: the others have their results, the one its error."""
+    sink = Sink()
+    batcher = sink.batcher(separable=(ValueError,))
+    results = await asyncio.gather(*map(batcher.add, ("a", "bad", "b")), return_exceptions=True)
+    assert (results[0], results[2]) == ("A", "B")
+    assert isinstance(results[1], ValueError)
+    assert sink.batches == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
 
 
 async def test_patience_ends() -> None:

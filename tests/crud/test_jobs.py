@@ -9,7 +9,7 @@ from app.core.context import Cause, bound
 from app.core.database import AnyRow
 from app.core.jobs import JobMessage, JobStatus, Progress, Queue, Retry, enqueue, enqueue_many
 from app.core.wakeup import use_waker
-from app.crud.jobs import jobs
+from app.crud.jobs import Success, jobs
 from tests.support import World
 
 LEASE = 30.0
@@ -33,7 +33,8 @@ async def send(world: World, *messages: JobMessage, run_at: datetime | None = No
 
 async def claim(world: World, job_id: int, *, names: tuple[str, ...] = (Note.name, Sum.name)) -> AnyRow | None:
     async with world.database.session_scope() as session:
-        return await jobs.claim(session, job_id, names=names, lease_seconds=LEASE)
+        rows = await jobs.claim(session, [job_id], names=names, lease_seconds=LEASE)
+        return rows[0] if rows else None
 
 
 async def claimed(world: World) -> AnyRow:
@@ -126,6 +127,32 @@ async def test_a_job_of_an_unknown_name_is_left(world: World) -> None:
     assert (left.status, left.attempt) == ("queued", 0)
 
 
+async def test_steps_of_many_jobs_are_each_fenced_alone(world: World) -> None:
+    """Of jobs that are claimed and completed at once, each that is somebody else's is left out, and no other."""
+    ids = await send(world, Note(), Note(), Note())
+    first = await claim(world, ids[0])
+    assert first is not None
+    async with world.database.session_scope() as session:
+        rows = await jobs.claim(session, [*ids, 10**9], names=(Note.name,), lease_seconds=LEASE)
+    assert {one.id for one in rows} == set(ids[1:])
+    assert len({one.lease_token for one in rows}) == 2
+    leases = {one.id: one.lease_token for one in rows}
+    done = [
+        Success(ids[0], uuid4(), "nobody's"),
+        Success(ids[1], leases[ids[1]], {"sent": 3}, Progress(3, 4, "nearly")),
+        Success(ids[2], leases[ids[2]]),
+    ]
+    async with world.database.session_scope() as session:
+        assert await jobs.succeed(session, done) == set(ids[1:])
+    rows = [await row(world, one) for one in ids]
+    assert [one.status for one in rows] == ["running", "succeeded", "succeeded"]
+    assert [one.result for one in rows] == [None, {"sent": 3}, None]
+    assert [(one.progress_done, one.progress_total, one.progress_note) for one in rows[1:]] == [
+        (3, 4, "nearly"),
+        (0, None, None),
+    ]
+
+
 async def test_success_under_a_stale_lease_changes_nothing(world: World) -> None:
     """The lease of an earlier attempt can neither complete, fail, renew nor release the job."""
     first = await claimed(world)
@@ -136,7 +163,7 @@ async def test_success_under_a_stale_lease_changes_nothing(world: World) -> None
     before = await row(world, first.id)
     for stale in (first.lease_token, uuid4()):
         async with world.database.session_scope() as session:
-            assert not await jobs.succeed(session, first.id, stale, result={"by": "the first"})
+            assert not await jobs.succeed(session, [Success(first.id, stale, {"by": "the first"})])
             assert not await jobs.renew(session, first.id, stale, lease_seconds=LEASE)
             lost = await jobs.retry_or_bury(session, first.id, stale, error="late", delay=0, final=True)
             assert lost is None
@@ -144,7 +171,7 @@ async def test_success_under_a_stale_lease_changes_nothing(world: World) -> None
             assert not await jobs.report_progress(session, first.id, stale, Progress(1, 2, "late"))
     assert await row(world, first.id) == before
     async with world.database.session_scope() as session:
-        assert await jobs.succeed(session, first.id, second.lease_token, result={"by": "the second"})
+        assert await jobs.succeed(session, [Success(first.id, second.lease_token, {"by": "the second"})]) == {first.id}
     after = await row(world, first.id)
     assert (after.status, after.attempt, after.result, after.lease_token) == (
         "succeeded",

@@ -39,7 +39,7 @@ async def test_webhooks_in_are_counted_by_what_became_of_them(
     assert await send("payments", b"[]") == 422
     assert await send("nobody", body()) == 404
 
-    async def broken(*_: Any) -> None:
+    async def broken(*_: Any) -> list[None]:
         raise ConnectionRefusedError
 
     monkeypatch.setattr(WebhookInbox, "_store", broken)
