@@ -75,6 +75,13 @@ class WebhookDeliveryCRUD(CRUDBase[WebhookDelivery]):
         }
         return (await session.execute(_CLAIM, values)).all()
 
+    async def is_due(self, read: ReadSession) -> bool:
+        """Whether `claim` may find something."""
+        due = select(WebhookDelivery.id).where(
+            WebhookDelivery.status == DeliveryStatus.PENDING, WebhookDelivery.next_attempt_at <= func.now()
+        )
+        return bool(await read.scalar(select(due.exists())))
+
     async def due(self, read: ReadSession) -> tuple[int, float]:
         """How many are due, and for how many seconds the oldest has been; of endpoints that are on and not paused."""
         age = func.extract("epoch", func.now() - func.min(WebhookDelivery.next_attempt_at))

@@ -40,6 +40,9 @@ class WebhookDeliveryService:
 
     async def claim(self, *, limit: int, failing_limit: int, per_endpoint: int) -> Sequence[AnyRow]:
         """Due deliveries, ours for LEASE_SECONDS."""
+        if not await webhook_deliveries.is_due(self.database.read):
+            # One look, where a claim is a transaction in which relays take turns.
+            return []
         async with self.database.session_scope() as session:
             return await webhook_deliveries.claim(
                 session,
