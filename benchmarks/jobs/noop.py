@@ -6,8 +6,13 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 from app import __main__ as program
-from app.core.jobs import JobMessage, Queue
 from app.core.metrics_files import prepare_multiprocess
+
+if __name__ == "__main__":
+    # Nothing that defines a metric may be imported earlier.
+    prepare_multiprocess()
+
+from app.core.jobs import JobMessage, Queue
 
 
 class Noop(JobMessage):
@@ -38,10 +43,9 @@ async def moment(_: Started, __: Any) -> float:
     return time.time()
 
 
-def prepare_and_register() -> None:
-    """The last step before a command imports its workers; nothing that defines a metric may be imported earlier."""
-    prepare_multiprocess()
-    import app.tasks.bodies  # noqa: PLC0415 - see above
+def register() -> None:
+    """Takes the place of the last step before a command imports its workers."""
+    import app.tasks.bodies  # noqa: PLC0415 - after the metrics' files
     from app.services.container import Container  # noqa: PLC0415
     from app.tasks.attempt import Bodies  # noqa: PLC0415
 
@@ -54,5 +58,5 @@ def prepare_and_register() -> None:
 
 
 if __name__ == "__main__":
-    with patch.object(program, "prepare_multiprocess", prepare_and_register):
+    with patch.object(program, "prepare_multiprocess", register):
         sys.exit(program.main())
