@@ -1,4 +1,4 @@
-"""The metrics of processes that come and go, as Prometheus sees them."""
+"""The metrics of API processes that come and go, as Prometheus sees them."""
 
 import os
 import re
@@ -11,8 +11,6 @@ import pytest
 from app.config import Settings
 from app.core.metrics_fold import alone
 from tests.hostile.process import ApiProcess
-from tests.processes.ledger import Ledger
-from tests.processes.process import Spawn
 from tests.support import API, eventually
 
 
@@ -62,22 +60,3 @@ async def test_what_a_killed_worker_has_counted_is_still_counted(crowd: ApiProce
         # As if a process stood still in the middle of a scrape: the next one says so, and does not hang.
         refused = await crowd.get("/metrics")
     assert (refused.status, refused.code) == (503, "unavailable")
-
-
-async def test_a_celery_child_that_has_ended_is_still_counted(spawn: Spawn, ledger: Ledger) -> None:
-    """Each job in a child of its own: the parent's port shows all of them, after the children are gone."""
-    celery, worker = spawn("celery", JOBS_CHILD_JOBS="1"), spawn("worker")
-    await celery.ready()
-    await worker.ready()
-    for _ in range(2):
-        await ledger.reached((await ledger.send(ledger.report()))[0], "succeeded")
-
-    async def counted() -> bool:
-        text = (await celery.get("/metrics")).text
-        return sum(values(text, "frontdesk_job_seconds_count")) == 2
-
-    await eventually(counted, seconds=20)
-    assert "frontdesk_build_info{" in (await celery.get("/metrics")).text
-    shown = (await worker.get("/metrics")).text
-    for metric in ("frontdesk_postgres_connections", "frontdesk_redis_clients", "frontdesk_db_pool_size"):
-        assert metric in shown

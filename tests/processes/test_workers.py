@@ -1,9 +1,12 @@
 """Accepted work runs at least once and its effects happen once, whichever process is killed, frozen or stopped."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from app.core.context import Cause, bound
 from deploy.local.engines import ValkeyEngine
@@ -29,6 +32,13 @@ def complaints(process: Process) -> list[Any]:
     ]
 
 
+def begun(metrics: httpx.Response) -> float:
+    """How many attempts a process and its children have begun, in all."""
+    return sum(
+        float(count) for count in re.findall(r"^frontdesk_job_wait_seconds_count.* (\S+)$", metrics.text, re.MULTILINE)
+    )
+
+
 async def test_both_workers_do_their_jobs_and_answer_their_operator(ledger: Ledger, workers: Workers) -> None:
     """A mail and a report are done within moments, logged with their cause as JSON, and counted in the metrics."""
     worker, celery = await workers.get("worker", "celery")
@@ -44,6 +54,10 @@ async def test_both_workers_do_their_jobs_and_answer_their_operator(ledger: Ledg
             assert ((await process.get(path)).status_code, (await process.get(path)).json()) == (200, {"status": "ok"})
         metrics = (await process.get("/metrics")).text
         assert f'frontdesk_jobs_total{{name="{name}",outcome="succeeded"}} 1.0' in metrics
+        assert "frontdesk_build_info{" in metrics
+    shown = (await worker.get("/metrics")).text
+    for metric in ("frontdesk_postgres_connections{", "frontdesk_redis_clients ", "frontdesk_db_pool_size "):
+        assert metric in shown
     assert [path.stem for path in mails(ledger)] == [(await ledger.job(mail)).result["message_id"].strip("<>")]
     assert len(files(ledger, await ledger.job(report))) == 1
 
@@ -63,8 +77,10 @@ async def test_a_mail_survives_the_death_of_its_worker(ledger: Ledger, workers: 
 
 
 async def test_a_report_survives_the_death_of_its_process(ledger: Ledger, workers: Workers) -> None:
-    """When the child that draws it is killed, Celery makes another, and the report is done without a hand."""
+    """When the child that draws it is killed, Celery makes another, and the report is done without a hand. What the
+    dead child has counted is still counted."""
     _, celery = await workers.get("worker", "celery")
+    attempts = begun(await celery.get("/metrics"))
     async with ledger.held("doctors"):
         (job_id,) = await ledger.send(ledger.report())
         await ledger.reached(job_id, "running")
@@ -73,6 +89,7 @@ async def test_a_report_survives_the_death_of_its_process(ledger: Ledger, worker
     job = await ledger.reached(job_id, "succeeded")
     assert (job.attempt, len(files(ledger, job))) == (2, 1)
     assert child not in celery.children()
+    assert begun(await celery.get("/metrics")) == attempts + 2
 
 
 async def test_a_report_survives_the_death_of_celery(ledger: Ledger, workers: Workers) -> None:
