@@ -93,6 +93,8 @@ async def moment(house: House) -> list[str]:
         more = {"PG_WAL": str(wal)} if wal else {}
         began = time.monotonic()
         await _script("restore-moment.sh", str(base), str(archive), str(data), **more)
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("archive_mode = off\n")  # the next restore would follow the timeline of this one
         took = await asyncio.to_thread(house.start)
         there = set(await _ids(house))
         if missing := promised - there:
