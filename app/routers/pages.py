@@ -25,7 +25,7 @@ _HEADERS = {
         for feature in (
             *("accelerometer", "autoplay", "camera", "display-capture", "encrypted-media", "fullscreen", "geolocation"),
             *("gyroscope", "hid", "magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
-            *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking"),
+            *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
         )
     ),
     "X-Permitted-Cross-Domain-Policies": "none",

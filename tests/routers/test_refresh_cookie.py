@@ -17,20 +17,32 @@ NAME = "__Host-frontdesk-refresh"
 HEADERS = {"X-Session-Cookie": "1", "Origin": OURS}
 
 
-@pytest.fixture
-async def browser(settings: Settings, container: Container) -> AsyncIterator[httpx.AsyncClient]:
-    """Speaks to a service that has the mode turned on, and keeps no cookies by itself."""
+def speaking_to(settings: Settings, container: Container, *, cookie_mode: bool) -> httpx.AsyncClient:
+    """A client of a service that lists one other origin; it keeps no cookies by itself."""
     changed = settings.model_copy(
         update={
             "public_url": OURS,
-            "auth": settings.auth.model_copy(update={"cookie_mode": True}),
+            "auth": settings.auth.model_copy(update={"cookie_mode": cookie_mode}),
             "api": settings.api.model_copy(update={"cors_origins": [FRIEND]}),
         }
     )
     app = create_app(changed)
     app.state.container = replace(container, settings=changed)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    return httpx.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+@pytest.fixture
+async def browser(settings: Settings, container: Container) -> AsyncIterator[httpx.AsyncClient]:
+    """Speaks to a service that has the mode turned on."""
+    async with speaking_to(settings, container, cookie_mode=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def cookieless(settings: Settings, container: Container) -> AsyncIterator[httpx.AsyncClient]:
+    """Speaks to a service that has it turned off."""
+    async with speaking_to(settings, container, cookie_mode=False) as client:
         yield client
 
 
@@ -128,6 +140,15 @@ async def test_credentials_are_for_listed_origins_alone(browser: httpx.AsyncClie
         assert (answer.status_code == 200) is allowed
         if allowed:
             assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_without_the_mode_nobody_sends_credentials(cookieless: httpx.AsyncClient) -> None:
+    """Where there is no cookie, a listed origin may call, and no browser sends cookies along."""
+    for method in ("OPTIONS", "GET"):
+        asked = {"Origin": FRIEND, "Access-Control-Request-Method": "GET"}
+        answer = await cookieless.request(method, f"{API}/doctors", headers=asked)
+        assert answer.headers["access-control-allow-origin"] == FRIEND
+        assert "access-control-allow-credentials" not in answer.headers
 
 
 async def test_it_is_off_unless_turned_on(client: httpx.AsyncClient, world: World) -> None:
