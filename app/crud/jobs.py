@@ -4,7 +4,7 @@ queued -> running -> succeeded | queued (retry) | failed. Whoever does not get t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -194,16 +194,24 @@ class JobCRUD(CRUDBase[Job]):
         return rows
 
     async def take_unpublished(
-        self, session: WriteSession, *, limit: int, caps: Mapping[str, int] | None = None
+        self,
+        session: WriteSession,
+        *,
+        limit: int,
+        names: Collection[str] | None = None,
+        caps: Mapping[str, int] | None = None,
     ) -> Sequence[AnyRow]:
         """Mark due jobs as published and give what a message needs; rival relays never get the same ones.
 
+        Only those in `names`, if given: what is newer than a relay is published by one that has workers for it.
         Of the names in `caps` no more are given than may run beside those that run or wait in a queue already. That
         keeps crowds out of the queues; what may run at once is decided by the claim.
         """
+        caps = caps or {}
+        known = () if names is None else (Job.name.in_(set(names) - caps.keys()),)
+        taken = list(await self._take(session, limit, *known, *((Job.name.not_in(caps),) if caps else ())))
         if not caps:
-            return await self._take(session, limit)
-        taken = list(await self._take(session, limit, Job.name.not_in(caps)))
+            return taken
         under_way = or_(Job.status == JobStatus.RUNNING, Job.published_at.is_not(None))
         counted = select(Job.name, func.count()).where(Job.name.in_(caps), Job.status.in_(LIVE), under_way)
         rows = (await session.execute(counted.group_by(Job.name))).all()
@@ -262,6 +270,16 @@ class JobCRUD(CRUDBase[Job]):
             # Not counted: patience with a message grows by its publications, and this was none.
             .values(published_at=None, publications=Job.publications - 1)
         )
+
+    async def leave_to_others(self, session: Step, job_id: int, *, known: Collection[str]) -> bool:
+        """Whether the job waits in a queue for somebody who knows its name: then it is published again."""
+        statement = (
+            update(Job)
+            .where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
+            .where(Job.name.not_in(known))
+            .values(published_at=None, publications=Job.publications - 1)
+        )
+        return (await session.execute(statement.returning(Job.id))).first() is not None
 
     async def unpublish_stale(self, session: Step, *, older_than: float) -> int:
         """Publish again what nobody has claimed for `older_than` seconds, doubled with each publication."""

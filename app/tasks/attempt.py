@@ -141,7 +141,7 @@ class Runner:
         """Attempt the job; None when there was nothing to claim, so that the message is dropped."""
         job = await self._recorded(lambda: self._claim(job_id))
         if job is None:
-            log.debug("nothing to claim", job_id=job_id)
+            await self._leave(job_id)
             return None
         with (
             attempt_span(job) as traceparent,
@@ -155,6 +155,14 @@ class Runner:
             waited = (job.started_at - job.run_at).total_seconds()
             JOB_WAIT_SECONDS.labels(job.queue.value).observe(max(0.0, waited))
             return await self._attempt(job)
+
+    async def _leave(self, job_id: int) -> None:
+        """A message whose job can't be claimed here: mostly it came twice, sometimes its name is a newer worker's."""
+        if await self._recorded(lambda: jobs.leave_to_others(self._single, job_id, known=self._bodies)):
+            log.info("of a name unknown here: left to a newer worker", job_id=job_id)
+            wake_relay()
+        else:
+            log.debug("nothing to claim", job_id=job_id)
 
     async def _claim(self, job_id: int) -> AnyRow | None:
         job = await self._claims.add(job_id)

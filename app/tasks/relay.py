@@ -4,7 +4,7 @@ Any number may run at once: they share the work by row locks and need no leader.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from uuid import uuid4
 
 from arq import ArqRedis
@@ -52,10 +52,14 @@ class Relay:
         arq: ArqRedis,
         celery: Celery,
         *,
+        names: Collection[str] | None = None,
         published: Callable[[], None] = lambda: None,
         on_cancellation: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`published` is told that there is something in a queue, `on_cancellation` of a job that was cancelled."""
+        """`published` is told that there is something in a queue, `on_cancellation` of a job that was cancelled.
+
+        Published are the jobs in `names`: those of this version, if unset, because its workers know no others.
+        """
         self._container = container
         self._database = container.database
         self._settings = container.settings.jobs
@@ -63,7 +67,9 @@ class Relay:
         self._celery = celery
         self._published = published
         self._on_cancellation = on_cancellation
-        self._caps = {kind.name: kind.max_running for kind in bodies(container) if kind.max_running is not None}
+        known = bodies(container)
+        self._names = {kind.name for kind in known} if names is None else names
+        self._caps = {kind.name: kind.max_running for kind in known if kind.max_running is not None}
         self._scheduler = Scheduler(container.database, schedules(container.settings))
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -116,7 +122,7 @@ class Relay:
             if due_in is None or due_in > 0:
                 return due_in
             async with self._database.session_scope() as session:
-                batch = await jobs.take_unpublished(session, limit=BATCH, caps=self._caps)
+                batch = await jobs.take_unpublished(session, limit=BATCH, names=self._names, caps=self._caps)
             if not batch:
                 return None
             refused = await self._send(batch)

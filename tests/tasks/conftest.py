@@ -9,6 +9,7 @@ from celery import Celery
 from app.services.container import Container
 from app.tasks.broker import make_arq, make_celery
 from app.tasks.relay import Relay
+from tests.relays import make_relay
 
 
 @pytest.fixture
@@ -25,4 +26,4 @@ def celery(container: Container) -> Celery:
 
 @pytest.fixture
 def relay(container: Container, arq: ArqRedis, celery: Celery) -> Relay:
-    return Relay(container, arq, celery)
+    return make_relay(container, arq, celery)

@@ -21,6 +21,7 @@ from app.services.container import Container
 from app.tasks.attempt import Attempt, Runner
 from app.tasks.broker import ARQ_QUEUE, CELERY_LIST, make_arq, make_celery
 from app.tasks.relay import Relay
+from tests.relays import make_relay
 from tests.support import World, eventually
 
 
@@ -62,7 +63,7 @@ async def test_each_job_is_published_once_to_its_queue(
     world: World, container: Container, relay: Relay, arq: ArqRedis, celery: Celery
 ) -> None:
     """Two relays at once hand over every due job exactly once, I/O to ARQ and CPU to Celery."""
-    await asyncio.gather(relay.publish(), (rival := Relay(container, arq, celery)).publish())
+    await asyncio.gather(relay.publish(), (rival := make_relay(container, arq, celery)).publish())
     io = await send(world, *(Note() for _ in range(250)))
     cpu = await send(world, *(Sum() for _ in range(20)))
     await asyncio.gather(relay.publish(), rival.publish(), relay.publish(), rival.publish())
@@ -95,7 +96,7 @@ async def test_messages_that_redis_refuses_stay_in_the_ledger(world: World, cont
     """While the queues are away nothing passes for published; when they are back it is handed over at once."""
     ids = await send(world, *(Note() for _ in range(30)), Sum())
     settings = unreachable(container.settings)
-    cut_off = Relay(
+    cut_off = make_relay(
         replace(container, settings=settings, redis=make_redis(settings.redis)),
         make_arq(settings),
         make_celery(settings),
@@ -113,7 +114,7 @@ async def test_what_is_published_again_replaces_what_was_not_lost(
     io = await send(world, *(Note() for _ in range(30)))
     for _ in range(4):
         await world.execute("UPDATE jobs SET published_at = now() - interval '1 hour' WHERE published_at IS NOT NULL")
-        await Relay(container, arq, celery).publish()
+        await make_relay(container, arq, celery).publish()
         assert not await world.scalar("SELECT bool_or(published_at < now() - interval '1 minute') FROM jobs")
     assert await io_messages(container) == io
     assert await world.scalar("SELECT max(publications) FROM jobs") == 1, "patience begins anew with each"
@@ -167,7 +168,7 @@ async def test_a_running_relay_is_woken_and_stops_when_asked(
     """A wake-up call makes the relay look at once instead of at its next poll, and `stop` ends it by itself."""
     jobs = container.settings.jobs.model_copy(update={"relay_interval": 60.0})
     slow = replace(container, settings=container.settings.model_copy(update={"jobs": jobs}))
-    relay = Relay(slow, arq, celery)
+    relay = make_relay(slow, arq, celery)
     running = asyncio.create_task(relay.run())
 
     async def listened() -> bool:
@@ -191,7 +192,7 @@ async def test_a_relay_outlives_the_fault_of_a_step(
 ) -> None:
     """A step that fails, whatever with, is logged and tried again; the relay goes on."""
     jobs = container.settings.jobs.model_copy(update={"relay_interval": 0.05})
-    relay = Relay(replace(container, settings=container.settings.model_copy(update={"jobs": jobs})), arq, celery)
+    relay = make_relay(replace(container, settings=container.settings.model_copy(update={"jobs": jobs})), arq, celery)
     await world.execute("ALTER TABLE jobs RENAME COLUMN publications TO gone")
     running = asyncio.create_task(relay.run())
     try:
@@ -255,6 +256,28 @@ async def test_the_relay_knows_when_the_next_job_is_due(world: World, relay: Rel
     await world.execute("UPDATE jobs SET run_at = now()")
     assert await relay.publish() is None
     assert await world.scalar("SELECT published_at IS NOT NULL FROM jobs WHERE id = :id", id=job_id)
+
+
+async def test_what_is_newer_than_a_worker_is_left_to_a_newer_one(
+    world: World, container: Container, arq: ArqRedis, celery: Celery
+) -> None:
+    """An older relay doesn't publish a name it has no worker for; an older worker that gets its message gives the job
+    back at once, uncounted, and a newer relay publishes it again."""
+    (job_id,) = await send(world, Note())
+    older = Relay(container, arq, celery)
+    await older.publish()
+    assert await io_messages(container) == []
+    newer = make_relay(container, arq, celery)
+    await newer.publish()
+    assert await io_messages(container) == [job_id]
+    await container.redis.delete(ARQ_QUEUE)
+    assert await Runner(world.database, {}, JobSettings()).run(job_id) is None
+    (left,) = await world.rows("SELECT status, attempt, publications FROM jobs")
+    assert tuple(left) == ("queued", 0, 0)
+    await older.publish()
+    assert await io_messages(container) == []
+    await newer.publish()
+    assert await io_messages(container) == [job_id]
 
 
 async def test_an_idle_relay_asks_little(world: World, container: Container, relay: Relay) -> None:
