@@ -1,4 +1,4 @@
-"""Clients that never pause, and know what became of every single request."""
+"""Clients that ask all the time, and know what became of every single request."""
 
 import asyncio
 import ssl
@@ -54,14 +54,22 @@ class Load:
     """So many clients, each with a connection that it keeps for as long as the server lets it."""
 
     def __init__(
-        self, port: int, asked: Sequence[Asked], *, host: str = "127.0.0.1", tls: bool = False, note: str = ""
+        self,
+        port: int,
+        asked: Sequence[Asked],
+        *,
+        host: str = "127.0.0.1",
+        tls: bool = False,
+        note: str = "",
+        rest: float = 0,
     ) -> None:
+        """`note` is the header of the answers that is counted; `rest` is the pause after each answer, in seconds."""
         self.tally = Tally()
         self._port, self._asked, self._host, self._note = port, asked, host, note.lower().encode()
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if tls else None
         if self._tls:
             self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
-        self._stopping = False
+        self._stopping, self._rest = False, rest
 
     @asynccontextmanager
     async def running(self, clients: int) -> AsyncIterator[Tally]:
@@ -104,6 +112,7 @@ class Load:
                 self.tally.broken.append(f"{asked.method} {asked.path}, {how} of its connection: {error!r}")
                 stays = False
             self.tally.slowest = max(self.tally.slowest, loop.time() - began)
+            await asyncio.sleep(self._rest)
             fresh = False
             if not stays:
                 self.tally.closed += 1
