@@ -14,8 +14,8 @@ help: ## this list
 run: ## start everything on this machine (HOST, PORT; state in var/)
 	$(IN_VENV) -m deploy.local run
 
-test: ## the tests, on real engines, two at a time (ARGS="-k booking", ARGS="-n 0")
-	$(IN_VENV) -m pytest -n 2 $(ARGS)
+test: ## the tests, on real engines, three at a time: they wait a lot (ARGS="-k booking", ARGS="-n 0")
+	$(IN_VENV) -m pytest -n 3 --dist worksteal $(ARGS)
 
 reset: ## empty var/: database, queue, mail, files
 	$(IN_VENV) -m deploy.local reset

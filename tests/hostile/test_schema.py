@@ -11,7 +11,7 @@ from tests.hostile.process import ROOT, ApiProcess
 from tests.support import World
 
 SEED = 20261122
-EXAMPLES = 6
+EXAMPLES = 3
 
 
 async def schemathesis(api: ApiProcess, directory: Path, *arguments: str) -> str:
