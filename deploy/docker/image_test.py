@@ -23,7 +23,7 @@ from deploy.local.engines import PostgresEngine, ValkeyEngine
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "frontdesk:image-test"
 PORTS = {"api": 18000, "worker": 19000, "celery": 20000}
-OWN_LAYERS = 210 * 1000 * 1000
+OWN_LAYERS = 175 * 1000 * 1000
 FORBIDDEN = ("gcc", "cc", "make", "uv", "pytest", "ruff", "mypy", "psql", "git", "curl")
 PRODUCTION = {
     "AUTH_SECRET_KEY": "an-image-test-needs-a-secret-of-its-own-0123456789",
