@@ -47,7 +47,7 @@ class House:
         with (self.folder / "house.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local", "--state", str(self.folder), "run"],
-                env=os.environ | {"PORT": str(self.port), "LOG_LEVEL": "warning"},
+                env=os.environ | {"PORT": str(self.port), "LOG_LEVEL": "WARNING"},
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
