@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from app.core.enums import OrderStatus
 from app.schemas.messages.orders import OrderMail, SendOrderMail
@@ -12,7 +14,7 @@ from app.schemas.messages.payments import CancelPayment, RefundPayment
 from app.schemas.payments import PaymentEvent
 from app.services.payment_webhooks import apply_event
 from tests.partners import Sandbox
-from tests.support import API, Person, World, assert_problem
+from tests.support import API, Person, World, assert_problem, eventually, waiting_for_lock
 
 
 async def placed(client: httpx.AsyncClient, world: World, who: Person, **product: Any) -> str:
@@ -61,6 +63,36 @@ async def test_many_at_once_get_one_payment(client: httpx.AsyncClient, shop: Wor
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["payment_id"] for answer in answers}) == 1
     assert len(sandbox.payments) == await shop.count("payments") == 1
+
+
+async def test_a_rival_in_an_open_transaction_is_waited_for(
+    client: httpx.AsyncClient, shop: World, sandbox: Sandbox
+) -> None:
+    """While somebody else claims the order, nobody else does; then the payment that was claimed is the one."""
+    person = await shop.person()
+    place = await placed(client, shop, person)
+    async with shop.database.engine.begin() as rival:
+        await rival.execute(text("SELECT 1 FROM orders WHERE id = 1 FOR NO KEY UPDATE"))
+        second = asyncio.create_task(client.post(f"{place}/pay", headers=person.headers))
+        await eventually(lambda: waiting_for_lock(shop), every=0.01)
+        claim = "INSERT INTO payments (order_id, amount, currency) VALUES (1, 500, 'EUR') RETURNING key"
+        key = (await rival.execute(text(claim))).scalar_one()
+    assert (await second).status_code == 200
+    assert [row.key for row in await shop.rows("SELECT key FROM payments")] == [key]
+    assert len(sandbox.payments) == 1
+
+
+async def test_the_database_itself_refuses_a_second_live_payment(
+    client: httpx.AsyncClient, shop: World, sandbox: Sandbox
+) -> None:
+    """Whatever code forgets to look or to lock: one that waits or is being made is the only one of its order."""
+    person = await shop.person()
+    await client.post(f"{await placed(client, shop, person)}/pay", headers=person.headers)
+    values = "(order_id, amount, currency, status, provider_id) VALUES (1, 500, 'EUR', :status, :name)"
+    for status, name in (("creating", None), ("pending", "pay_2")):
+        with pytest.raises(IntegrityError, match="uq_payments_live"):
+            await shop.execute(f"INSERT INTO payments {values}", status=status, name=name)
+    await shop.execute(f"INSERT INTO payments {values}", status="failed", name="pay_3")
 
 
 @pytest.mark.parametrize("fault", ["lost_answer", "reset", "garbage"])
