@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
 from app.core.middleware import SILENT_PATHS, BodyLimit, EdgeMiddleware
 from app.core.request_limit import RequestLimitMiddleware
-from app.core.tracing import start_tracing, stop_tracing
+from app.core.tracing import start_tracing, stop_tracing, traces
 from app.core.vitals import watch
 from app.core.wakeup import RedisWaker, use_waker
 from app.dependencies.callers import caller, request_limits
@@ -79,8 +79,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(stop_tracing)
 
 
-def _is_probe(scope: MutableMapping[str, Any]) -> bool:
-    return scope["path"] in SILENT_PATHS
+def _untraced(settings: Settings) -> Callable[[MutableMapping[str, Any]], bool]:
+    return lambda scope: scope["path"] in SILENT_PATHS or not traces(scope, settings.telemetry)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs_served else None,
-        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_probe},
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _untraced(settings)},
     )
     app.state.settings = settings
     for module in (

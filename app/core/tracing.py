@@ -3,8 +3,11 @@
 Set up once per process, after any fork. Without an endpoint nothing is set up, and every call here does nothing.
 """
 
+import random
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -18,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
     TraceIdRatioBased,
 )
-from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.trace import Link, SpanKind, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes
 from prometheus_client import Counter
 from sqlalchemy import Engine
@@ -28,11 +31,28 @@ from app.config import TelemetrySettings
 
 SPANS = Counter("frontdesk_spans_total", "Sampled spans: ended, exported, failed to export, dropped", ["outcome"])
 FLUSH_MILLISECONDS = 3000
+TRACEPARENT = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _provider: TracerProvider | None = None
 
 
+def traces(scope: Mapping[str, Any], settings: TelemetrySettings) -> bool:
+    """Whether this request is to have spans: its caller's own has, or, without a caller's, chance says so.
+
+    Asked before anything is made for the request: a span that is not sampled costs as much as a line of the log.
+    """
+    if not settings.endpoint:
+        return False
+    given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    if TRACEPARENT.fullmatch(given):
+        return int(given[-2:], 16) & TraceFlags.SAMPLED == TraceFlags.SAMPLED
+    return random.random() < settings.sample_ratio  # noqa: S311 - no secret
+
+
 class RootsOfWork(Sampler):
-    """Samples what begins a piece of work. A statement or call that nobody asked for, as the relay's polls, is none."""
+    """Samples what begins a piece of work. A statement or call that nobody asked for, as the relay's polls, is none.
+
+    A request was chosen before (`traces`).
+    """
 
     def __init__(self, ratio: float) -> None:
         self._ratio = TraceIdRatioBased(ratio)
@@ -49,6 +69,8 @@ class RootsOfWork(Sampler):
     ) -> SamplingResult:
         if kind is SpanKind.CLIENT:
             return SamplingResult(Decision.DROP, None, trace_state)
+        if kind is SpanKind.SERVER:
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, trace_state)
         return self._ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:
