@@ -17,7 +17,7 @@ import httpx
 
 from deploy.local.plan import psql_variables
 from deploy.local.postgres import binaries
-from deploy.local.state import locate, read_env
+from deploy.local.state import StateError, locate, read_env
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 180.0
@@ -53,7 +53,7 @@ class House:
                 stderr=log,
                 start_new_session=True,
             )
-        while self._ready() != 200:
+        while not self._all_ready():
             if self._process.poll() is not None or time.monotonic() - began > PATIENCE:
                 raise DrillFailed(f"it did not start: see {self.folder}/house.log")
             time.sleep(0.1)
@@ -65,6 +65,12 @@ class House:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(60)
             self._process = None
+
+    def _all_ready(self) -> bool:
+        """The supervisor writes the addresses down when every process has answered."""
+        with suppress(StateError):
+            return locate(self.folder, port=self.port) == self.folder and self._ready() == 200
+        return False
 
     def _ready(self) -> int:
         with suppress(httpx.TransportError):
