@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from passlib.hash import bcrypt
+from passlib.hash import bcrypt, bcrypt_sha256
 from sqlalchemy import event
 
 from app.core import hashing
@@ -67,6 +67,18 @@ async def test_every_refused_sign_in_costs_the_same(client: httpx.AsyncClient, w
     for person in (known, off, deleted, nothing, other):
         assert await spent(cost, client, person.email) == wanted, person
     assert await spent(cost, client, off.email, right=True) == wanted
+
+
+async def test_a_cheaper_hash_is_refused_no_sooner(world: World, cost: Cost) -> None:
+    """Whatever is stored, a refusal computes the rounds that the settings say: for nobody, for no hash, and for hashes
+    of ours and of another system at a lower cost."""
+    hasher = hashing.PasswordHasher(world.container.settings.hashing.model_copy(update={"rounds": 7}))
+    ours, others = (scheme.using(rounds=4).hash(PASSWORD) for scheme in (bcrypt_sha256, bcrypt))
+    for stored in (None, "!", ours, others, bcrypt_sha256.using(rounds=7).hash(PASSWORD)):
+        cost.rounds = 0
+        assert not await hasher.verify("a wrong password", stored)
+        assert cost.rounds == 2**7, stored
+    hasher.close()
 
 
 async def test_a_taken_address_costs_what_a_free_one_costs(

@@ -158,8 +158,8 @@ async def test_a_hash_of_another_system_is_upgraded_by_a_sign_in(
     assert (await sign_in(client, person.email, password[:-1])).status_code == 400
 
 
-async def test_a_cheaper_hash_is_upgraded_and_costs_the_same(world: World) -> None:
-    """A hash of fewer rounds is outdated, one of more is not; refusing it does as much work as for an unknown user."""
+async def test_a_cheaper_hash_is_outdated(world: World) -> None:
+    """A hash of fewer rounds is to be made anew, one of more is not; what is no hash fits nothing."""
     hasher = PasswordHasher(world.container.settings.hashing.model_copy(update={"rounds": 6}))
     cheap, dear = bcrypt_sha256.using(rounds=4).hash(PASSWORD), bcrypt_sha256.using(rounds=8).hash(PASSWORD)
     assert hasher.is_outdated(cheap)
