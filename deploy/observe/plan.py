@@ -57,7 +57,7 @@ def ready_line(ports: Ports, programs: Mapping[str, str]) -> str:
     """The addresses of what runs, and where to get what does not."""
     addresses = {
         "grafana": f"Grafana http://{HERE}:{ports.grafana}",
-        "prometheus": f"Prometheus http://{HERE}:{ports.prometheus}/alerts",
+        "prometheus": f"Prometheus http://{HERE}:{ports.prometheus}",
         "alertmanager": f"Alertmanager http://{HERE}:{ports.alertmanager}",
         "tempo": f"Tempo (TELEMETRY_ENDPOINT=http://{HERE}:{ports.otlp} make run)",
     }
