@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.config import Settings
@@ -113,14 +112,7 @@ class Host:
 @pytest.fixture(scope="module")
 async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     running = Proxy(tmp_path_factory.mktemp("traefik"))
-
-    async def answers() -> bool:
-        with suppress(httpx.TransportError):
-            async with httpx.AsyncClient(verify=False) as client:
-                return (await client.get(f"https://{LOOPBACK}:{running.https}/")).status_code == 404
-        return False
-
-    await eventually(answers, seconds=30)
+    await running.answers("/", 404)
     yield running
     running.stop()
 

@@ -34,14 +34,7 @@ async def apis(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 async def proxy(apis: list[ApiProcess], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Proxy]:
     running = Proxy(tmp_path_factory.mktemp("traefik"))
     running.ask(*(one.url for one in apis))
-
-    async def answers() -> bool:
-        with suppress(httpx.TransportError):
-            async with httpx.AsyncClient(verify=False) as client:
-                return (await client.get(f"https://{LOOPBACK}:{running.https}{API}/doctors")).status_code == 200
-        return False
-
-    await eventually(answers, seconds=30)
+    await running.answers(f"{API}/doctors", 200)
     yield running
     running.stop()
 

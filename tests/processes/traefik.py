@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from deploy.rollout.proxy import text
 from tests.processes.process import free_port
+from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAEFIK = Path(sys.executable).with_name("traefik")
@@ -67,6 +70,17 @@ class Proxy:
                 stdout=log,
                 stderr=log,
             )
+
+    async def answers(self, path: str, status: int) -> None:
+        """Once it does, with this status."""
+
+        async def as_it_should() -> bool:
+            with suppress(httpx.TransportError):
+                async with httpx.AsyncClient(verify=False) as client:
+                    return (await client.get(f"https://{LOOPBACK}:{self.https}{path}")).status_code == status
+            return False
+
+        await eventually(as_it_should, seconds=30)
 
     def ask(self, *urls: str) -> None:
         """These servers, as if one generation had several."""
