@@ -6,14 +6,17 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deploy.rollout.errors import Busy, RolloutError
+
+LEFT_SECONDS = 60.0
 
 
 class Step(StrEnum):
@@ -90,17 +93,40 @@ class Journal:
 
     @contextmanager
     def lock(self) -> Iterator[int]:
-        """Held by this process and by every command that it is given to, so that none of them outlives the lock."""
+        """Held by this process and by every command that it is given to, so that none of them outlives the lock.
+
+        What a killed run has left running is waited for, for `LEFT_SECONDS`.
+        """
         with (self._folder / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            deadline = time.monotonic() + LEFT_SECONDS
+            while not _locked(file):
                 file.seek(0)
-                raise Busy(f"another deployment is under way (process {file.read().strip() or '?'})") from error
+                holder = file.read().strip()
+                if _is_alive(holder) or time.monotonic() > deadline:
+                    raise Busy(f"another deployment is under way (process {holder or '?'})")
+                time.sleep(0.1)
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             yield file.fileno()
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(holder: str) -> bool:
+    try:
+        os.kill(int(holder), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _generation(values: dict[str, Any] | None) -> Generation | None:

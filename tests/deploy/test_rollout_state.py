@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,21 @@ def test_a_command_holds_the_lock_beyond_its_deployment(tmp_path: Path) -> None:
     left.communicate(b"\n")
     with Journal(tmp_path).lock():
         pass
+
+
+def test_what_a_killed_deployment_has_left_is_waited_for(tmp_path: Path) -> None:
+    """The holder is dead and its command is not: the next one begins when that has ended, and is not sent away."""
+    begun = """
+import subprocess, sys
+from pathlib import Path
+from deploy.rollout.state import Journal
+with Journal(Path(sys.argv[1])).lock() as lock:
+    subprocess.Popen(["sleep", "1"], pass_fds=(lock,))
+"""
+    subprocess.run([sys.executable, "-c", begun, str(tmp_path)], cwd=ROOT, check=True)
+    began = time.monotonic()
+    with Journal(tmp_path).lock():
+        assert time.monotonic() - began > 0.3
 
 
 def test_what_can_not_be_written_is_named(tmp_path: Path) -> None:
