@@ -4,8 +4,13 @@ import asyncio
 import time
 from typing import Any, ClassVar
 
-from app.core.jobs import JobMessage, Queue, Retry
 from app.core.metrics_files import prepare_multiprocess
+
+if __name__ == "__main__":
+    # Metrics are made when they are imported, which everything below does.
+    prepare_multiprocess()
+
+from app.core.jobs import JobMessage, Queue, Retry
 
 
 class Stubborn(JobMessage):
@@ -20,8 +25,6 @@ async def compute(_: Stubborn, __: Any) -> Any:
 
 
 def main() -> None:
-    prepare_multiprocess()
-    # After that, as each command of the service does: metrics are made when they are imported.
     from app.tasks import celery_app
     from app.tasks.bodies import bodies
 
