@@ -38,6 +38,7 @@ async def schemathesis(api: ApiProcess, directory: Path, *arguments: str) -> str
     return "" if process.returncode == 0 else output
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(420)
 async def test_nothing_is_found_as_superadmin(api: ApiProcess, world: World, tmp_path: Path) -> None:
     """Every check in every phase, stateful too, with the rights to everything, finds nothing."""

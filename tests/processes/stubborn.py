@@ -1,9 +1,13 @@
-"""Celery's worker with one job more, whose thread neither listens nor ends. Run by test_engines.py as a program."""
+"""`python -m tests.processes.stubborn NAME`: `python -m app NAME`, whose workers know one job more. Its thread neither
+listens nor ends. Run by test_engines.py."""
 
 import asyncio
+import sys
 import time
 from typing import Any, ClassVar
+from unittest.mock import patch
 
+from app import __main__ as program
 from app.core.metrics_files import prepare_multiprocess
 
 if __name__ == "__main__":
@@ -24,19 +28,22 @@ async def compute(_: Stubborn, __: Any) -> Any:
     await asyncio.to_thread(time.sleep, 3600)
 
 
-def main() -> None:
-    from app.tasks import celery_app
-    from app.tasks.bodies import bodies
+def register() -> None:
+    """Takes the place of the last step before a command imports its workers."""
+    import app.tasks.bodies
+
+    own = app.tasks.bodies.bodies
 
     def with_stubborn(container: Any) -> Any:
-        known: dict[Any, Any] = dict(bodies(container))
-        return known | {Stubborn: compute}
+        return {**own(container), Stubborn: compute}
 
-    celery = vars(celery_app)
-    celery["bodies"] = with_stubborn
-    celery["THREADS_SECONDS"] = 1
-    celery_app.main()
+    app.tasks.bodies.bodies = with_stubborn
+    if sys.argv[1] == "celery":
+        from app.tasks import celery_app
+
+        celery_app.THREADS_SECONDS = 1
 
 
 if __name__ == "__main__":
-    main()
+    with patch.object(program, "prepare_multiprocess", register):
+        sys.exit(program.main())

@@ -71,13 +71,14 @@ async def test_a_pickle_in_a_queue_is_never_loaded(
     assert folder.exists()
 
 
+@pytest.mark.slow
 async def test_a_computation_that_does_not_end_is_ended_with_its_process(
     ledger: Ledger, workers: Workers, spawn: Spawn
 ) -> None:
     """Beyond its timeout and the grace the child ends; its job is failed, and the next child does the next job."""
-    await workers.get("worker")
-    await workers.stop("celery")
-    celery = await spawn("celery", "-m", "tests.processes.stubborn").ready()
+    await workers.stop("worker", "celery")
+    worker = await spawn("worker", "-m", "tests.processes.stubborn", "worker").ready()
+    celery = await spawn("celery", "-m", "tests.processes.stubborn", "celery").ready()
     (child,) = celery.children()
     (stubborn,) = await ledger.send(Stubborn())
     failed = await ledger.reached(stubborn, "failed", seconds=60)
@@ -86,7 +87,7 @@ async def test_a_computation_that_does_not_end_is_ended_with_its_process(
     await celery.logged("a computation does not end, so its process does", job_id=stubborn)
     (report,) = await ledger.send(ledger.report())
     await ledger.reached(report, "succeeded", seconds=60)
-    assert await celery.stopped() == 0
+    assert [await one.stopped() for one in (celery, worker)] == [0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
         server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_rabbitmq_is_another_url(ledger: Ledger, workers: Workers, spawn: Spawn, rabbitmq: RabbitMQ) -> None:
     """With JOBS_BROKER_URL alone, reports go over RabbitMQ: none through Redis, each done once, as with Redis."""

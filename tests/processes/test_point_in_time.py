@@ -101,6 +101,7 @@ async def present(engine: PostgresEngine, settings: Settings) -> set[int]:
         engine.stop()
 
 
+@pytest.mark.slow
 async def test_a_crash_loses_nothing_that_was_committed(settings: Settings, clinic: Clinic) -> None:
     """Base backup under load, SIGKILL under load: from the archive alone every booking up to its last segment is there,
     and with the dead server's own WAL every one that was acknowledged."""
@@ -149,6 +150,7 @@ async def test_a_crash_loses_nothing_that_was_committed(settings: Settings, clin
     assert await present(clinic.restored("third", PG_WAL=pg_wal), settings) >= acknowledged
 
 
+@pytest.mark.slow
 async def test_base_backups_are_checked_and_cut_back(clinic: Clinic) -> None:
     """Of two the newest stays, with the WAL that it needs; a damaged one is not restored, nothing is overwritten."""
     for _ in range(2):

@@ -155,7 +155,15 @@ async def test_a_deployment_fails_no_request(host: Host, world: World) -> None:
     print(f"{tally.answered.total()} requests over a deployment, none failed, the slowest {tally.slowest:.2f} s")
 
 
-@pytest.mark.parametrize("fault", ["migrate", "api", "smoke", "proxied"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "migrate",
+        pytest.param("api", marks=pytest.mark.slow),
+        pytest.param("smoke", marks=pytest.mark.slow),
+        "proxied",
+    ],
+)
 async def test_a_release_that_does_not_work_is_taken_back(host: Host, fault: str) -> None:
     """Whatever fails, the former generation goes on to serve, no request fails, and nothing of the new one is left."""
     good = host.current

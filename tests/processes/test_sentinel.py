@@ -27,6 +27,7 @@ async def sentinels(tmp_path: Path) -> AsyncIterator[Sentinels]:
         made.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_the_service_outlives_the_primary(
     ledger: Ledger, spawn: Spawn, settings: Settings, sentinels: Sentinels

@@ -214,6 +214,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "side", "form", "options"),
     [

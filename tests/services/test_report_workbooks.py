@@ -151,6 +151,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_hundred_thousand_appointments_in_bounded_memory(world: World, container: Container) -> None:
     """All three formats have every appointment in them, and the process that drew them never held 300 MiB."""
