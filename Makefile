@@ -15,7 +15,7 @@ run: ## start everything on this machine (HOST, PORT; state in var/)
 	$(IN_VENV) -m deploy.local run
 
 test: ## the tests, on real engines, three at a time: they wait a lot (ARGS="-k booking", ARGS="-n 0")
-	$(IN_VENV) -m pytest -n 3 --dist worksteal $(ARGS)
+	$(IN_VENV) -m pytest -n 3 --dist loadfile $(ARGS)
 
 reset: ## empty var/: database, queue, mail, files
 	$(IN_VENV) -m deploy.local reset

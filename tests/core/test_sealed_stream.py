@@ -30,7 +30,7 @@ async def test_what_was_sealed_comes_back(length: int) -> None:
     stored = await seal(data)
     assert await unseal(stored, OTHER, KEY) == data
     assert await unseal(stored, size=len(stored)) == data
-    assert length == 0 or data[:64] not in stored
+    assert length < 64 or data[:64] not in stored
 
 
 @pytest.mark.parametrize("kept", [0, HEAD - 1, HEAD, HEAD + 5, HEAD + FRAME + 16, HEAD + 2 * FRAME])
