@@ -75,9 +75,18 @@ async def test_a_spoofed_address_changes_nothing(public: httpx.AsyncClient, apis
     """The address that the API logs is that of the connection, whatever the client says of itself."""
     name = os.urandom(8).hex()
     spoofed = {"X-Forwarded-For": "203.0.113.7", "X-Real-Ip": "203.0.113.7", "Forwarded": "for=203.0.113.7"}
-    await public.get(f"{API}/doctors", headers=spoofed | {"X-Request-ID": name})
-    logs = "".join(one.log.read_text() for one in apis)
-    (line,) = [line for line in logs.splitlines() if name in line and '"request"' in line]
+    answer = await public.get(f"{API}/doctors", headers=spoofed | {"X-Request-ID": name})
+    assert answer.status_code == 200
+    found: list[str] = []
+
+    async def is_logged() -> bool:
+        # The line is written after the answer has gone out.
+        logs = "".join(one.log.read_text() for one in apis)
+        found[:] = [line for line in logs.splitlines() if name in line and '"request"' in line]
+        return bool(found)
+
+    await eventually(is_logged, seconds=10)
+    (line,) = found
     assert '"client": "127.0.0.1"' in line
     assert "203.0.113.7" not in line
 
