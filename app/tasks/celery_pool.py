@@ -9,8 +9,8 @@ REAP_SECONDS = 0.02
 
 
 class PromptPool(AsynPool):  # type: ignore[misc]  # Celery has no types
-    """The kernel closes a process's pipes before it can be waited for. Celery looks when they close, finds that the
-    child still lives, and looks again five seconds later: until then nobody works in its place.
+    """The kernel closes a process's pipes before it can be waited for. Celery looks when they close, finds on a single
+    core that the child still lives, and looks again five seconds later: until then nobody works in its place.
     """
 
     def _event_process_exit(self, hub: Any, proc: Any) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pickle
+import sys
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -88,6 +89,19 @@ async def test_a_computation_that_does_not_end_is_ended_with_its_process(
     (report,) = await ledger.send(ledger.report())
     await ledger.reached(report, "succeeded", seconds=60)
     assert [await one.stopped() for one in (celery, worker)] == [0, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone keeps a process on one core")
+async def test_a_child_that_has_ended_is_replaced_at_once(ledger: Ledger, workers: Workers, spawn: Spawn) -> None:
+    """On one core, too, four jobs in a child each don't wait for Celery's look at its children every five seconds."""
+    await workers.get("worker")
+    await workers.stop("celery")
+    celery = await spawn("celery", JOBS_CHILD_JOBS="1").ready()
+    os.sched_setaffinity(celery.pid, {min(os.sched_getaffinity(0))})
+    ids = await ledger.send(*(ledger.report() for _ in range(4)))
+    ended = [(await ledger.reached(one, "succeeded", seconds=60)).finished_at for one in ids]
+    assert (max(ended) - min(ended)).total_seconds() < 9
+    assert await celery.stopped() == 0
 
 
 @pytest.fixture(scope="module")
