@@ -35,18 +35,10 @@ class AccountMailService:
         user = await users.by_email(database.read, message.email)
         if user is None or not user.is_active:
             return {"skipped": "there is no such account"}
-        purpose = TokenPurpose.RESET_PASSWORD
         minutes = self.mails.settings.auth.reset_minutes
-        token = await self._token(user.id, purpose, timedelta(minutes=minutes), job_key)
-        if token is None:
-            return {"skipped": ENOUGH}
-        context = {
-            "full_name": user.full_name,
-            "link": f"{self.mails.settings.base_url}/reset-password#token={token}",
-            "token": token,
-            "expires_minutes": minutes,
-        }
-        return await self.mails.send(user.email, "reset_password", context, job_key)
+        token = await self._token(user.id, TokenPurpose.RESET_PASSWORD, timedelta(minutes=minutes), job_key)
+        words = {"full_name": user.full_name, "expires_minutes": minutes}
+        return await self._send_link(user.email, "reset_password", token, words, job_key)
 
     async def send_email_change(self, message: SendEmailChangeMail, *, job_key: str) -> dict[str, str]:
         """Mail a link to the new address; a taken one gets nothing."""
@@ -54,20 +46,12 @@ class AccountMailService:
         user = await users.get(database.read, message.user_id)
         if user is None or not user.is_active:
             return {"skipped": "the account is gone"}
-        purpose = TokenPurpose.CHANGE_EMAIL
         if await users.by_email(database.read, message.email) is not None:
             return {"skipped": "the address has an account"}
-        hours = self.mails.settings.auth.email_change_hours
+        hours, purpose = self.mails.settings.auth.email_change_hours, TokenPurpose.CHANGE_EMAIL
         token = await self._token(user.id, purpose, timedelta(hours=hours), job_key, email=message.email)
-        if token is None:
-            return {"skipped": ENOUGH}
-        context = {
-            "full_name": user.full_name,
-            "link": f"{self.mails.settings.base_url}/confirm-email#token={token}",
-            "token": token,
-            "expires_hours": hours,
-        }
-        return await self.mails.send(message.email, "confirm_email", context, job_key)
+        words = {"full_name": user.full_name, "expires_hours": hours}
+        return await self._send_link(message.email, "confirm_email", token, words, job_key)
 
     async def send_notice(self, message: SendAccountNotice, *, job_key: str) -> dict[str, str]:
         user = await users.get(self.mails.database.read, message.user_id)
@@ -75,6 +59,15 @@ class AccountMailService:
             return {"skipped": "the account is gone"}
         context = {"full_name": user.full_name, "news": _NOTICES[message.notice]}
         return await self.mails.send(message.to, "account_notice", context, job_key)
+
+    async def _send_link(
+        self, to: str, template: str, token: str | None, words: dict[str, object], job_key: str
+    ) -> dict[str, str]:
+        """Mail a link with the token to the page that is named as the template; nothing if there is no token."""
+        if token is None:
+            return {"skipped": ENOUGH}
+        link = f"{self.mails.settings.base_url}/{template.replace('_', '-')}#token={token}"
+        return await self.mails.send(to, template, {**words, "link": link, "token": token}, job_key)
 
     async def _token(
         self, user_id: int, purpose: TokenPurpose, lifetime: timedelta, job_key: str, *, email: str | None = None

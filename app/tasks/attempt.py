@@ -119,9 +119,13 @@ class Runner:
         """`single` carries out the steps that are one statement; unset: `database` does."""
         self._database = database
         self._single = single or database.single
-        at_once: dict[str, Any] = {"batch": AT_ONCE, "waiting": sys.maxsize, "separable": _is_of_one}
-        self._claims: Batcher[int, AnyRow | None] = Batcher(self._claim_free, **at_once)
-        self._successes: Batcher[Success, bool] = Batcher(self._record_successes, **at_once)
+        # No more wait than there are slots for jobs.
+        self._claims: Batcher[int, AnyRow | None] = Batcher(
+            self._claim_free, batch=AT_ONCE, waiting=sys.maxsize, separable=_is_of_one
+        )
+        self._successes: Batcher[Success, bool] = Batcher(
+            self._record_successes, batch=AT_ONCE, waiting=sys.maxsize, separable=_is_of_one
+        )
         self._bodies = {message.name: (message, body) for message, body in bodies.items()}
         self._free = [message.name for message in bodies if message.max_running is None]
         self._capped = [message.name for message in bodies if message.max_running is not None]

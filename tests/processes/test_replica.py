@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -129,17 +130,19 @@ async def test_lists_are_no_older_than_the_bound(
     assert await names(public) == {"First", "Second"}
 
 
+async def is_used(public: httpx.AsyncClient) -> bool:
+    """Whether the list comes from the replica, and is whole."""
+    before = reads("replica")
+    return await names(public) == {"First"} and reads("replica") > before
+
+
 @pytest.mark.timeout(120)
 async def test_a_replica_that_goes_away_costs_no_answer(
     world: World, public: httpx.AsyncClient, replica: ReplicaEngine
 ) -> None:
     """Killed under reads, it is left out without a failure; when it is back, it is read again."""
     await world.doctor(full_name="First")
-
-    async def used() -> bool:
-        before = reads("replica")
-        return await names(public) == {"First"} and reads("replica") > before
-
+    used = partial(is_used, public)
     await eventually(used)
     replica.stop()
     for _ in range(20):
@@ -156,11 +159,7 @@ async def test_a_replica_that_hangs_costs_a_second(
 ) -> None:
     """Frozen under reads, it is given up within the time that an answer may take, and nothing fails."""
     await world.doctor(full_name="First")
-
-    async def used() -> bool:
-        before = reads("replica")
-        return await names(public) == {"First"} and reads("replica") > before
-
+    used = partial(is_used, public)
     await eventually(used)
     frozen = processes_of(replica)
     for pid in frozen:
