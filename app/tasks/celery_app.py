@@ -56,7 +56,6 @@ class Child:
     """Kept open between jobs, for the steps of the ledger: a connection for each would cost more than most jobs."""
     runner: Runner
     announcer: RedisAnnouncer
-    attempt: asyncio.Task[Any] | None = None
 
 
 _child: Child | None = None
@@ -80,16 +79,6 @@ def _start_child(**_: Any) -> None:
     announcer = RedisAnnouncer(container.redis, coalesce=COALESCE_SECONDS)
     use_announcer(announcer)
     _child = Child(loop, threads, container, ledger, runner, announcer)
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(*_: Any) -> None:
-    """SIGTERM, which the worker sends when its grace is over, gives the job back; without one it is the end."""
-    if _child is not None and _child.attempt is not None:
-        _child.attempt.get_loop().call_soon_threadsafe(_child.attempt.cancel)
-    else:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop_child(**_: Any) -> None:
@@ -121,11 +110,14 @@ def _end_child() -> NoReturn:
 
 
 async def _attempt(child: Child, job_id: int) -> None:
-    child.attempt = asyncio.ensure_future(child.runner.run(job_id))
+    """Run the attempt; SIGTERM, which the worker sends when its grace is over, gives the job back."""
+    loop, attempt = asyncio.get_running_loop(), asyncio.ensure_future(child.runner.run(job_id))
+    # Not the loop's own way, which costs more than a small job. Between jobs the signal is billiard's.
+    kept = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(attempt.cancel))
     try:
-        await child.attempt
+        await attempt
     finally:
-        child.attempt = None
+        signal.signal(signal.SIGTERM, kept)
         await child.announcer.flush()
 
 
