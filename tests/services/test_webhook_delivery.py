@@ -2,8 +2,10 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from app.schemas.messages.mails import SendEndpointDisabledMail
 from app.services import webhook_delivery
@@ -274,3 +276,22 @@ async def test_an_endpoint_has_its_share_and_no_more(outgoing: Outgoing, failure
     await outgoing.world.execute("UPDATE webhook_deliveries SET leased_until = NULL, next_attempt_at = now()")
     await outgoing.world.execute("UPDATE webhook_endpoints SET paused_until = now() + interval '1 min'")
     assert await claim(limit=50, failing_limit=50, per_endpoint=2) == []
+
+
+async def test_with_nothing_to_send_a_claim_is_one_question(outgoing: Outgoing) -> None:
+    """No transaction in turns is begun for nothing, every second in every worker."""
+    asked: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        asked.append(statement.split(maxsplit=1)[0])
+
+    deliveries = outgoing.container.deliveries
+    engines = deliveries.database.read._engine, deliveries.database.engine.sync_engine
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert await deliveries.claim(limit=5, failing_limit=5, per_endpoint=2) == []
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+    assert asked == ["SELECT"]

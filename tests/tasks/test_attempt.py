@@ -99,6 +99,18 @@ async def test_messages_that_arrive_many_times_run_the_body_once(world: World) -
     assert (runs, outcomes.count(JobStatus.SUCCEEDED), outcomes.count(None)) == (1, 1, 19)
 
 
+async def test_a_result_that_the_ledger_refuses_fails_its_own_job_alone(world: World) -> None:
+    """Of jobs that end together, the one whose result can't be stored is tried again; the others have succeeded."""
+
+    async def body(message: Note, _: Attempt) -> Any:
+        return message.text.replace("nul", "\0")
+
+    same = runner(world, body)
+    ids = [await send(world, Note(text=text)) for text in ("one", "nul", "two")]
+    assert await asyncio.gather(*map(same.run, ids)) == [JobStatus.SUCCEEDED, JobStatus.QUEUED, JobStatus.SUCCEEDED]
+    assert [(await row(world, one)).result for one in ids] == ["one", None, "two"]
+
+
 async def test_a_failing_job_is_tried_again_and_then_kept_with_its_error(world: World) -> None:
     """An error queues the job for a later time; the last attempt's error stays with the failed job."""
 
