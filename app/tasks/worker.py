@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from contextlib import suppress
 from typing import Any, cast
 
@@ -35,6 +36,9 @@ log = get_logger(__name__)
 POLL_SECONDS = 0.05
 # The ledger times attempts; ARQ's own limit only has to be longer than any of them.
 ENGINE_TIMEOUT = 3600
+# Nor does ARQ count tries: a worker that is killed before its claim leaves one behind, and the message that is sent
+# again for the same attempt would be dropped as one too many.
+ENGINE_TRIES = sys.maxsize
 # How long each part of the end may take, after the grace for the jobs.
 INTERRUPT_SECONDS, STEP_SECONDS, CLOSE_SECONDS = 3, 2, 2
 _REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -119,7 +123,11 @@ def _make_worker(settings: Settings, arq: ArqRedis, runner: Runner) -> LedgerWor
         await runner.run(job_id)
 
     return LedgerWorker(
-        functions=[func(cast(WorkerCoroutine, run_job), name=TASK, timeout=ENGINE_TIMEOUT, max_tries=1, keep_result=0)],
+        functions=[
+            func(
+                cast(WorkerCoroutine, run_job), name=TASK, timeout=ENGINE_TIMEOUT, max_tries=ENGINE_TRIES, keep_result=0
+            )
+        ],
         redis_pool=arq,
         queue_name=ARQ_QUEUE,
         handle_signals=False,

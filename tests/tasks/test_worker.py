@@ -120,6 +120,24 @@ async def test_messages_of_a_killed_worker_do_not_hide_others(
     await ended(worker, running)
 
 
+async def test_a_message_whose_worker_died_before_the_claim_is_taken_when_it_comes_again(
+    world: World, arq: ArqRedis, relay: Relay
+) -> None:
+    """ARQ has counted a try for it, and it is not dropped as one too many: the ledger alone counts attempts."""
+    worker = make(world, arq, quick)
+    async with world.database.session_scope() as session:
+        (job_id,) = await enqueue_many(session, [Note()])
+    await arq.set(f"arq:retry:{job_id}-0", b"1")
+    await relay.publish()
+    running = asyncio.create_task(worker.main())
+
+    async def done() -> bool:
+        return bool(await world.scalar("SELECT status = 'succeeded' FROM jobs WHERE id = :id", id=job_id))
+
+    await eventually(done)
+    await ended(worker, running)
+
+
 async def test_messages_that_killed_workers_had_begun_do_not_hide_others(
     world: World, arq: ArqRedis, relay: Relay
 ) -> None:
