@@ -107,6 +107,8 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_timeout=settings.redis.timeout,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis that is full refuses to note who has a message: otherwise Celery would end of it.
+        broker_channel_error_retry=True,
         broker_transport_options={
             "priority_steps": sorted(ON_REDIS.values()),
             "socket_timeout": 5,

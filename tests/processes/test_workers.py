@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from redis.asyncio import Redis
 
 from app.core.context import Cause, bound
 from deploy.local.engines import ValkeyEngine
@@ -164,6 +165,34 @@ async def test_both_workers_survive_redis(ledger: Ledger, workers: Workers, own_
     assert worker.is_alive
     assert celery.is_alive
     await worker.ready()
+
+
+async def test_celery_survives_a_redis_that_is_full(ledger: Ledger, workers: Workers, own_valkey: ValkeyEngine) -> None:
+    """Redis refuses to note who has a message: the same process goes on once there is room, and does what was lost."""
+    _, celery = await workers.get("worker", "celery")
+    redis = Redis.from_url(own_valkey.url)
+    async with ledger.held("doctors"):
+        ids = await ledger.send(*(ledger.report() for _ in range(4)))
+        await ledger.reached(ids[0], "running")
+
+        async def two_wait() -> bool:
+            return await ledger.left_in_celerys_queue() == 2
+
+        await eventually(two_wait)
+        await redis.config_set("maxmemory", 1)
+    try:
+
+        async def one_is_taken() -> bool:
+            return await ledger.left_in_celerys_queue() < 2
+
+        await eventually(one_is_taken)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    # A message that was taken and not noted would be sent again when it is given up; here at once.
+    await redis.flushall()
+    await redis.aclose()
+    assert await ledger.drained(seconds=30) == {"succeeded": len(ids)}
+    assert celery.is_alive
 
 
 async def test_a_worker_under_load_stops_cleanly_and_the_next_one_goes_on(ledger: Ledger, workers: Workers) -> None:
