@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.config import Settings
+from app.config.notifications import NotificationSettings
 from app.core.enums import Role
 from app.core.jobs import enqueue
 from app.integrations.mail_message import Mail, MailRejected, MailUnavailable
@@ -59,12 +61,12 @@ async def written(world: World, **values: Any) -> int:
         return await enqueue(session, SendNotification(notification_id=notification.id))
 
 
-async def attempted(world: World, post: Post, job_id: int) -> Any:
+async def attempted(world: World, post: Post, job_id: int, settings: Settings | None = None) -> Any:
     """One attempt at the job, as a worker makes it; the job after it."""
-    container = world.container
-    notifications = NotificationService(container.settings, world.database, post)
+    settings = settings or world.container.settings
+    notifications = NotificationService(settings, world.database, post)
     await world.execute("UPDATE jobs SET run_at = now() WHERE id = :id", id=job_id)
-    await Runner(world.database, notification_bodies(notifications), container.settings.jobs).run(job_id)
+    await Runner(world.database, notification_bodies(notifications), settings.jobs).run(job_id)
     return (await world.rows("SELECT * FROM jobs WHERE id = :id", id=job_id))[0]
 
 
@@ -187,6 +189,31 @@ async def test_a_job_that_is_stopped_records_what_it_sent(world: World) -> None:
     job = await attempted(world, post, job_id)
     assert (job.status, job.attempt) == ("succeeded", 1)
     assert (len(post.ids), len(set(post.ids))) == (200, 200)
+
+
+async def test_mails_go_out_at_the_pace_that_is_set(world: World) -> None:
+    """At twenty a second, a quarter of a second lies between the first and the sixth."""
+    await world.execute(PEOPLE, number=6)
+    moments: list[float] = []
+    post, job_id = Post(lambda _: moments.append(monotonic())), await written(world)
+    slow = NotificationSettings(rate=20)
+    await attempted(world, post, job_id, world.container.settings.model_copy(update={"notifications": slow}))
+    assert len(moments) == 6
+    assert moments[-1] - moments[0] > 0.2
+
+
+async def test_the_audience_is_read_a_page_at_a_time(world: World) -> None:
+    """Whoever is deactivated while the first hundred are mailed is not in the second, which was not read before."""
+    await world.execute(PEOPLE, number=150)
+
+    class Slow(Post):
+        async def send(self, mail: Mail) -> None:
+            if not self.taken:
+                await world.execute("UPDATE users SET is_active = false WHERE email <> :first", first=mail.to)
+            await super().send(mail)
+
+    job = await attempted(world, post := Slow(), await written(world))
+    assert (job.status, len(post.taken)) == ("succeeded", service.PAGE)
 
 
 async def test_the_pace_is_kept() -> None:

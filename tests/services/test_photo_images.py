@@ -141,6 +141,11 @@ def test_of_an_animation_the_first_picture(form: str) -> None:
 
 def test_a_wider_gamut_is_brought_to_srgb() -> None:
     """Pixels are converted by the profile that comes with them; one that is broken is left aside."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # One for which red is where green is for others.
+    turned = srgb.replace(b"rXYZ", b"?").replace(b"gXYZ", b"rXYZ").replace(b"?", b"gXYZ")
+    red = rendered(encoded(Image.new("RGB", (40, 40), (255, 0, 0)), "PNG", icc_profile=turned))[PhotoSize.LARGE]
+    assert near(red.getpixel((20, 20)), (0, 255, 0))
     linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     image = Image.new("RGB", (40, 40), (100, 100, 100))
     for profile in (linear, b"not a profile"):

@@ -102,3 +102,15 @@ async def test_as_pdf(client: httpx.AsyncClient, world: World) -> None:
     ):
         assert words in text
     assert f"{date(2026, 3, 31):%-d %B %Y} 2 12.50 EUR 5.00 EUR 7.50 EUR" in text
+
+
+async def test_pages_lose_and_repeat_none(
+    client: httpx.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of orders that were paid at one moment, more than a page of them, each is written once."""
+    monkeypatch.setattr("app.services.revenue.PAGE", 2)
+    patient = (await world.person()).id
+    for _ in range(5):
+        await order(world, patient, paid_at="2026-03-10T12:00:00Z", total=100)
+    _, document = await drawn(client, world, ReportFormat.CSV)
+    assert [row["order_id"] for row in csv.DictReader(io.StringIO(document.decode()))] == list("12345")

@@ -8,6 +8,7 @@ import pytest
 
 from app.core.jobs import JobMessage
 from app.core.schedules import Misfire, Schedule
+from app.crud.schedules import schedules as states
 from app.schemas.messages.housekeeping import Prune, SendDueReminders
 from app.schemas.messages.reports import DrawUtilisationReport
 from app.services.container import Container
@@ -62,6 +63,15 @@ async def test_a_worker_that_believes_in_another_time_fires_nothing(world: World
     await world.execute("UPDATE schedules SET next_run_at = now() + interval '20 seconds'")
     assert 15 < await scheduler.fire() <= 20
     assert await ticks(world) == []
+
+
+async def test_the_next_run_is_not_moved_before_the_database_says_that_it_is_due(world: World) -> None:
+    """Whoever read the time from elsewhere, a replica whose clock is ahead, is refused by the step itself."""
+    await planned(world, hourly())
+    (planned_at,) = [row.next_run_at for row in await world.rows("SELECT next_run_at FROM schedules")]
+    async with world.database.session_scope() as session:
+        later = planned_at + timedelta(hours=1)
+        assert not await states.move(session, name="tick", seen=planned_at, next_run_at=later)
 
 
 async def test_a_firing_whose_job_is_not_accepted_is_made_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
