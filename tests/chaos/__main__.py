@@ -36,6 +36,7 @@ async def run_fault(fault: Fault, scene: Scene) -> Outcome:
     producer = scene.producer
     before = set(producer.accepted.ids)
     await scene.stage.running(fault.processes, of={"": fault.env, **fault.env_of})
+    deaths = scene.stage.deaths()
     async with producer.steady(fault.per_second):
         await asyncio.sleep(0.5)
         try:
@@ -45,6 +46,8 @@ async def run_fault(fault: Fault, scene: Scene) -> Outcome:
             await scene.hit()
         await scene.recovered(seconds=fault.within + GIVE_UP)
     await drained(scene, seconds=fault.within + GIVE_UP)
+    died = sorted(label for label, number in scene.stage.deaths().items() if number > deaths.get(label, 0))
+    scene.expect(not died, f"ended although nobody had killed it: {', '.join(died)}")
     recoveries = await scene.recoveries()
     broken = [*scene.broken, *await violations(scene.database, producer.accepted, mails=scene.stage.mails)]
     worst, slowest = max(recoveries, default=(0.0, ""))

@@ -26,7 +26,7 @@ class Program:
     """`tests.chaos.service NAME`, which dies with this process. `kept` decides whether it is started again."""
 
     def __init__(self, label: str, name: str, *, port: int, folder: Path, env: Mapping[str, str]) -> None:
-        self.label, self.starts, self.env = label, 0, dict(env)
+        self.label, self.starts, self.kills, self.env = label, 0, 0, dict(env)
         self.kept = True
         self._port = port
         self._log = folder / f"{label}.log"
@@ -67,6 +67,11 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def deaths(self) -> int:
+        """How often it had to be started again although nobody had killed it."""
+        return max(0, self.starts - 1 - self.kills)
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -79,6 +84,7 @@ class Program:
 
     def send(self, number: signal.Signals, *, children: bool = False) -> None:
         """To the main process, with its children if asked; one that is dead already does not mind."""
+        self.kills += number is signal.SIGKILL
         for pid in (*(self.children() if children else ()), self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -16,6 +16,8 @@ from tests.chaos.program import ROOT, Program, all_ready
 LEASE, HEARTBEAT, RELAY_INTERVAL, REAP_INTERVAL = 3.0, 1.0, 0.3, 0.3
 # Long beside the rest: a recovery that ought to be quick and waited for this instead is seen.
 REPUBLISH_AFTER = 10.0
+# Longer than any recovery may take: what ought to be published again for another reason is not published for this one.
+PATIENT = {"JOBS_REPUBLISH_AFTER": "120"}
 KINDS = {"worker": "worker", "rival": "worker", "celery": "celery", "second": "celery"}
 
 
@@ -72,6 +74,10 @@ class Stage:
             await program.stop()
         self.valkey.stop()
         self.postgres.stop()
+
+    def deaths(self) -> dict[str, int]:
+        """How often each process that is there has ended although nobody had killed it."""
+        return {label: program.deaths for label, program in self.programs.items()}
 
     async def running(self, labels: Sequence[str], of: Mapping[str, Mapping[str, str]] = {}) -> None:
         """Exactly these processes, ready, with settings of their own in `of`; one that has others is replaced."""

@@ -25,8 +25,10 @@ async def freeze_celery(scene: Scene) -> None:
     """The same to a child of Celery, while another Celery is there."""
     celery = scene.stage.programs["celery"]
     for _ in range(scene.times(4, 1)):
-        await scene.producer.send(*(scene.producer.compute(seconds=1) for _ in range(3)))
-        await asyncio.sleep(scene.rng.uniform(0.1, 0.8))
+        ids = await scene.producer.send(*(scene.producer.compute(seconds=1) for _ in range(6)))
+        # Each of the two has one child: by the third start both work.
+        await scene.until("SELECT count(*) > 2 FROM chaos_starts WHERE job_id = ANY (:ids)", ids=ids)
+        await asyncio.sleep(scene.rng.uniform(0, 0.4))
         children = celery.children()
         for child in children:
             celery.send_child(child, signal.SIGSTOP)
@@ -35,6 +37,8 @@ async def freeze_celery(scene: Scene) -> None:
             celery.send_child(child, signal.SIGCONT)
         await scene.hit()
         await scene.recovered()
+        again = await scene.scalar("SELECT max(attempt) FROM jobs WHERE id = ANY (:ids)", ids=ids)
+        scene.expect(again > 1, "what stood still had no job")
 
 
 async def block_loop(scene: Scene) -> None:
@@ -48,15 +52,21 @@ async def block_loop(scene: Scene) -> None:
 
 
 async def stop_publish_kill(scene: Scene) -> None:
-    """Celery stands still, its messages are published, and it is killed before it has seen them."""
+    """Celery stands still, its messages are published, and it is killed before it has done any of them.
+
+    By turns all of it stands still, and its children alone: then its parent has taken messages that die with it.
+    """
     celery = scene.stage.programs["celery"]
-    for _ in range(scene.times(4, 1)):
+    for number in range(scene.times(4, 2)):
         await celery.ready()
-        celery.send(signal.SIGSTOP, children=True)
+        for child in celery.children():
+            celery.send_child(child, signal.SIGSTOP)
+        if number % 2:
+            celery.send(signal.SIGSTOP)
         ids = await scene.producer.send(*(scene.producer.compute() for _ in range(10)))
         published = "SELECT count(*) = 0 FROM jobs WHERE id = ANY (:ids) AND published_at IS NULL"
         await scene.until(published, ids=ids)
-        await asyncio.sleep(scene.rng.uniform(0, 0.5))
+        await asyncio.sleep(scene.rng.uniform(0.2, 0.7))
         starts = celery.starts
         celery.send(signal.SIGKILL, children=True)
         await scene.hit()

@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from tests.chaos.scene import Fault, Scene
+from tests.chaos.stage import PATIENT
 
 BOTH = ("worker", "rival", "celery")
 
@@ -72,8 +73,9 @@ FAULTS = (
         ("worker", "celery"),
         kill_relay,
         within=30,
-        holds="published again by the next relay",
+        holds="published again at once by the next relay",
         in_short=True,
+        env=PATIENT,
     ),
     Fault(
         "kill-celery",

@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from tests.chaos.scene import Fault, Scene
-from tests.chaos.stage import LEASE
+from tests.chaos.stage import HEARTBEAT, LEASE
 
 DONE = "SELECT count(*) = 0 FROM jobs WHERE id = ANY (:ids) AND status <> 'succeeded'"
+# Of whom no heartbeat has come since: those that others run are renewed.
+ORPHANS = text("""
+    SELECT id FROM jobs WHERE id = ANY (:ids) AND status = 'running'
+    AND lease_expires_at < now() + :left * interval '1 second' FOR UPDATE
+""")
 PAIR = ("worker", "rival", "celery")
 
 
@@ -43,18 +48,29 @@ async def _beside_a_stalled_relay(scene: Scene) -> None:
 
 
 async def two_reapers(scene: Scene) -> None:
-    """A worker is killed with its hands full, and two reapers find its jobs at the same time."""
+    """A worker is killed with its hands full, and two reapers find its jobs at one moment: when a lock on them ends."""
     worker = scene.stage.programs["worker"]
     for _ in range(scene.times(4, 1)):
         ids = await scene.producer.send(*(scene.producer.count(seconds=LEASE + 1) for _ in range(30)))
         await scene.until("SELECT count(*) = 30 FROM chaos_starts WHERE job_id = ANY (:ids)", ids=ids, seconds=30)
         starts = worker.starts
         worker.send(signal.SIGKILL)
+        await asyncio.sleep(1.6 * HEARTBEAT)
+        async with scene.database.engine.begin() as connection:
+            found = await connection.execute(ORPHANS, {"ids": ids, "left": LEASE - 1.3 * HEARTBEAT})
+            scene.expect(bool(found.all()), "the worker that was killed had no job")
+            await worker.restarted(starts)
+            await worker.ready()
+            await asyncio.sleep(1)
         await scene.hit()
-        await worker.restarted(starts)
         await scene.recovered()
         again = await scene.scalar("SELECT max(attempt) FROM jobs WHERE id = ANY (:ids)", ids=ids)
         scene.expect(again == 2, f"one death, and a job has {again} attempts")
+        # Claimed and ended for each attempt: a job that was taken back twice has been changed once more.
+        often = await scene.scalar(
+            "SELECT count(*) FROM jobs WHERE id = ANY (:ids) AND version > 1 + 2 * attempt", ids=ids
+        )
+        scene.expect(not often, f"{often} of {len(ids)} jobs were taken back more than once for an attempt")
 
 
 FAULTS = (
