@@ -95,6 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # An unknown path is 404 in the one form; a redirect would repeat whatever the Host header said.
+        redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs_served else None,
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _untraced(settings)},
     )

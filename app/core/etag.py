@@ -3,6 +3,8 @@
 import hashlib
 import re
 
+from pydantic import BaseModel
+
 from app.core.errors import PreconditionFailed
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -16,6 +18,11 @@ def version_tag(version: int) -> str:
 def content_tag(body: bytes) -> str:
     """The strong entity tag of a representation that has no version."""
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def shown_tag(shown: BaseModel) -> str:
+    """The strong entity tag of what has no version, as it is shown."""
+    return content_tag(shown.model_dump_json().encode())
 
 
 def check_if_match(header: str | None, tag: str) -> None:

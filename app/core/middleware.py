@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.context import Cause, bound
 from app.core.errors import BodyTooLarge, DomainError, RequestTimeout
+from app.core.head import as_get
 from app.core.logging import get_logger
 from app.core.request_metrics import observe, template_of
 from app.core.spans import current_traceparent, keep_failure, new_traceparent
@@ -87,6 +88,7 @@ class EdgeMiddleware:
         started = time.perf_counter()
         status = 0
         body = self._body(scope, receive)
+        asked, (scope, send) = scope["method"], as_get(scope, send)
 
         async def respond(message: Message) -> None:
             nonlocal status
@@ -115,7 +117,7 @@ class EdgeMiddleware:
                 seconds = time.perf_counter() - started
                 # RFC 9110 has no status for it; nginx's 499 is the field's habit.
                 observe(scope, status or _CLIENT_CLOSED, seconds)
-                _log_access(scope, status or _CLIENT_CLOSED, seconds)
+                _log_access(scope, asked, status or _CLIENT_CLOSED, seconds)
                 if status >= 500:
                     _keep_failure(scope, status, seconds, traceparent)
 
@@ -203,11 +205,11 @@ def _keep_failure(scope: Scope, status: int, seconds: float, traceparent: str) -
     )
 
 
-def _log_access(scope: Scope, status: int, seconds: float) -> None:
+def _log_access(scope: Scope, method: str, status: int, seconds: float) -> None:
     client = scope.get("client")
     log.info(
         "request",
-        method=scope["method"],
+        method=method,
         path=scope["path"],
         status=status,
         duration_ms=round(seconds * 1000, 2),

@@ -77,6 +77,11 @@ class ServiceAccountCRUD(CRUDBase[ServiceAccount]):
         await hear_own_change(session)
         return ended
 
+    async def raise_version(self, session: WriteSession, account: ServiceAccount) -> None:
+        """Its secrets have changed, and are shown with it."""
+        account.version += 1
+        await session.flush()
+
     async def soft_delete(self, session: WriteSession, obj: ServiceAccount) -> None:
         await super().soft_delete(session, obj)
         await hear_own_change(session)

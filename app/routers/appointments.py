@@ -31,7 +31,12 @@ async def list_appointments(
     return paged(await appointments.page(read, principal=principal, query=query), query, APPOINTMENTS, cursors)
 
 
-@router.post("", status_code=201, response_model=AppointmentRead)
+@router.post(
+    "",
+    status_code=201,
+    response_model=AppointmentRead,
+    responses={404: {"description": "`not_found`: no such doctor or patient"}},
+)
 async def book(
     data: AppointmentCreate,
     principal: AppointmentsWriter,

@@ -1,6 +1,6 @@
 """Signing up, in and out."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Form, Response
 from pydantic import AfterValidator, Field
@@ -20,6 +20,7 @@ from app.schemas.users import Registered, Registration
 router = Router(prefix="/auth", tags=["identity"])
 # RFC 6749, 5.1; every answer has the first of them, but here it is a promise.
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_OTHER_PAGE: dict[str, Any] = {"description": "`csrf_refused`: another site's page asked with the cookie"}
 FormText = Annotated[Annotated[str, Field(max_length=4096)] | None, Form()]
 UserName = Annotated[Annotated[str, Field(max_length=4096), AfterValidator(storable)] | None, Form()]
 
@@ -62,7 +63,14 @@ async def confirm_email(data: EmailVerification, changes: EmailChanges, session:
     await changes.confirm(session, token=data.token)
 
 
-@router.post("/token")
+@router.post(
+    "/token",
+    responses={
+        400: {"description": "`invalid_grant`, `mfa_required`, or another of RFC 6749's refusals"},
+        401: {"description": "`invalid_client`, with `WWW-Authenticate: Basic`"},
+        403: _OTHER_PAGE,
+    },
+)
 async def token(
     auth: Auth,
     read: Read,
@@ -107,7 +115,7 @@ async def token(
     return pair.model_copy(update={"refresh_token": cookie.keep(response, pair.refresh_token)})
 
 
-@router.post("/logout", status_code=204, response_class=Response)
+@router.post("/logout", status_code=204, response_class=Response, responses={403: _OTHER_PAGE})
 async def logout(
     auth: Auth,
     session: Write,

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.core.errors import Unavailable
 from app.dependencies.resources import ContainerDep
+from app.routers.problems import MEDIA_TYPE, answer
 from app.schemas.health import Liveness, Readiness
 from app.services.readiness import database_ready, migrations_ready, redis_ready, replica_state
 
@@ -36,9 +37,14 @@ async def _state(check: Awaitable[None]) -> str:
 @router.get(
     "/health/ready",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "a part fails; `parts` names it"}},
+    responses={
+        503: {
+            "description": "`unavailable`: a part fails; `parts` names it",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Unready"}}},
+        }
+    },
 )
-async def ready(container: ContainerDep) -> Response:
+async def ready(request: Request, container: ContainerDep) -> Response:
     """200 when the database answers, Redis answers and the migrations are at head."""
     checks = {
         "database": database_ready(container.database),
@@ -46,10 +52,10 @@ async def ready(container: ContainerDep) -> Response:
         "migrations": migrations_ready(container.database),
     }
     states = await asyncio.gather(*(_state(check) for check in checks.values()))
-    fine = all(state == "ok" for state in states)
     parts = dict(zip(checks, states, strict=True))
     if (replica := await replica_state(container.database)) is not None:
         # Only said: without it everything goes on.
         parts["replica"] = replica
-    body = Readiness(status="ok" if fine else "unavailable", parts=parts)
-    return JSONResponse(body.model_dump(), 200 if fine else 503, {} if fine else {"Retry-After": "2"})
+    if failing := [name for name, state in zip(checks, states, strict=True) if state != "ok"]:
+        return answer(request, Unavailable(f"Not ready: {', '.join(failing)}."), parts=parts)
+    return JSONResponse(Readiness(parts=parts).model_dump())

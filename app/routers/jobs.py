@@ -5,19 +5,18 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from app.core.etag import none_match
+from app.core.etag import shown_tag
 from app.core.listing import PageQuery
 from app.dependencies.access import AllJobsReader, JobsReader, JobsWriter, ReportsWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Jobs, Reports
 from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
-from app.routers.responses import PathId, accepted, paged
+from app.routers.responses import PathId, accepted, conditional, paged
 from app.routers.route import Router
 from app.schemas.base import PageOut
 from app.schemas.jobs import JOBS, JobRead, ScheduleList
 from app.schemas.reports import MEDIA_TYPES, ReportCreate
-from app.services.jobs import job_tag
 
 router = Router(tags=["background"])
 
@@ -45,11 +44,7 @@ async def get_job(
 ) -> Any:
     """Its creator's and admins'."""
     job = await jobs.get(read, principal=principal, job_id=job_id)
-    tag = job_tag(job)
-    if none_match(if_none_match, tag):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
-    return job
+    return conditional(response, job, if_none_match, tag=shown_tag(job))
 
 
 @router.get(
@@ -64,6 +59,7 @@ async def get_job(
             },
         },
         307: {"description": "The file is at `Location`, for a while and for anybody who has the address"},
+        409: {"description": "`job_not_finished`"},
     },
 )
 async def get_result(job_id: PathId, principal: JobsReader, jobs: Jobs, read: Read) -> Response:
@@ -81,7 +77,7 @@ async def cancel_job(
 ) -> Any:
     """Admins only. Ends a job that is queued or running; what runs is stopped, and has no effect any more."""
     job = await jobs.cancel(session, job_id=job_id, if_match=if_match)
-    response.headers["ETag"] = job_tag(job)
+    response.headers["ETag"] = shown_tag(job)
     return job
 
 
@@ -91,7 +87,7 @@ async def retry_job(
 ) -> Any:
     """Admins only. Queues a job that has failed or was cancelled, with all its attempts before it."""
     job = await jobs.retry(session, job_id=job_id, if_match=if_match)
-    response.headers["ETag"] = job_tag(job)
+    response.headers["ETag"] = shown_tag(job)
     return job
 
 

@@ -8,14 +8,16 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.routers.openapi_headers import add_headers, described
 from app.routers.problems import MEDIA_TYPE
 from app.schemas.auth import TOKEN_FORMS
-from app.schemas.problem import Problem
+from app.schemas.problem import Problem, TokenProblem, Unready
 
 Json = dict[str, Any]
 _WRITES = {"post", "put", "patch", "delete"}
 _REFERENCE = "#/components/schemas/{model}"
 _DESCRIPTIONS = {
+    "400": "the body can't be read: `bad_request`",
     "401": "not signed in: `invalid_token`",
     "403": "`forbidden`",
     "404": "`not_found`, also for another user's object",
@@ -45,7 +47,7 @@ def _statuses(method: str, path: str, operation: Json) -> list[str]:
     if method in _WRITES:
         wanted += ["409"]
     if "requestBody" in operation:
-        wanted += ["408", "413"]
+        wanted += ["400", "408", "413"]
     return sorted(wanted)
 
 
@@ -57,16 +59,21 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 def _add_problems(document: Json) -> None:
     schemas = document["components"]["schemas"]
-    whole = Problem.model_json_schema(ref_template=_REFERENCE)
-    schemas |= whole.pop("$defs")
-    schemas["Problem"] = whole
+    for kind in (Problem, TokenProblem, Unready):
+        schemas[kind.__name__] = kind.model_json_schema(ref_template=_REFERENCE)
+        schemas |= schemas[kind.__name__].pop("$defs")
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}}}
     for path, method, operation in _operations(document):
-        operation["responses"].pop("422", None)
+        model = TokenProblem if path.endswith("/auth/token") else Problem
+        content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+        responses = operation["responses"]
+        responses.pop("422", None)
         for status in _statuses(method, path, operation):
-            operation["responses"].setdefault(status, {"description": _DESCRIPTIONS[status], "content": content})
+            responses.setdefault(status, {"description": _DESCRIPTIONS[status]})
+        for status, response in responses.items():
+            if status[0] in "45":
+                response.setdefault("content", content)
 
 
 def _name_operations(document: Json) -> None:
@@ -105,6 +112,9 @@ def _describe_sign_in(document: Json) -> None:
         if path.endswith("/auth/token"):
             content = {"application/x-www-form-urlencoded": {"schema": {"oneOf": forms}}}
             operation["requestBody"] = {"content": content, "required": True}
+    flows = document["components"]["securitySchemes"]["OAuth2PasswordBearer"]["flows"]
+    flows["password"]["refreshUrl"] = flows["password"]["tokenUrl"]
+    flows["clientCredentials"] = {name: flows["password"][name] for name in ("tokenUrl", "scopes")}
 
 
 def _link(document: Json) -> None:
@@ -151,6 +161,9 @@ def install(app: FastAPI) -> None:
         _tidy_schemas(document)
         _add_problems(document)
         _link(document)
+        document["components"]["headers"] = described()
+        for path, _, operation in _operations(document):
+            add_headers(path, operation)
         app.openapi_schema = _short_names(document)
         return app.openapi_schema
 

@@ -32,7 +32,12 @@ async def list_orders(
     return paged(await orders.page(read, principal=principal, query=query), query, ORDERS, cursors)
 
 
-@router.post("", status_code=201, response_model=OrderRead)
+@router.post(
+    "",
+    status_code=201,
+    response_model=OrderRead,
+    responses={404: {"description": "`not_found`: no such product, or no such appointment of your own"}},
+)
 async def place_order(
     data: OrderCreate,
     principal: OrdersWriter,

@@ -23,7 +23,13 @@ _FOR_GOOD, _FOR_NOW = "public, max-age=31536000, immutable", "public, max-age=60
 _ANYWHERE = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
-@router.put("/{doctor_id}/photo", status_code=202, response_model=JobRead, openapi_extra=FILE_FORM)
+@router.put(
+    "/{doctor_id}/photo",
+    status_code=202,
+    response_model=JobRead,
+    openapi_extra=FILE_FORM,
+    responses={415: {"description": "`unsupported_image`"}},
+)
 async def put_photo(
     doctor_id: PathId,
     principal: DoctorsWriter,

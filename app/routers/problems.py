@@ -73,8 +73,9 @@ def problem(
     detail: str,
     headers: Mapping[str, str] | None = None,
     faults: list[dict[str, Any]] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> Response:
-    """One problem+json answer."""
+    """One problem+json answer; `members` are of this problem alone."""
     body: dict[str, Any] = {
         "type": f"urn:frontdesk:problem:{code}",
         "title": _TITLES.get(status, "Error"),
@@ -88,11 +89,13 @@ def problem(
         body["errors"] = faults
     if request.url.path.endswith("/auth/token"):
         body |= {"error": _OAUTH_ERRORS.get(code, code), "error_description": detail}
+    body |= members or {}
     content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
     return Response(content, status, dict(headers or {}), MEDIA_TYPE)
 
 
-def answer(request: Request, error: errors.DomainError) -> Response:
+def answer(request: Request, error: errors.DomainError, **members: Any) -> Response:
+    """What a refusal answers; `members` are of this problem alone."""
     headers = {}
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -107,7 +110,13 @@ def answer(request: Request, error: errors.DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     faults = error.errors if isinstance(error, errors.Invalid) else None
     return problem(
-        request, status=status_of(error), code=error.code, detail=error.detail, headers=headers, faults=faults
+        request,
+        status=status_of(error),
+        code=error.code,
+        detail=error.detail,
+        headers=headers,
+        faults=faults,
+        members=members,
     )
 
 
@@ -118,7 +127,9 @@ async def _domain(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
-    faults = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()[:_MAX_ERRORS]]
+    # Two dependencies that read the same body find the same fault.
+    found = dict.fromkeys((one["loc"], one["msg"], one["type"]) for one in error.errors())
+    faults = [{"loc": list(loc), "msg": msg, "type": kind} for loc, msg, kind in list(found)[:_MAX_ERRORS]]
     detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in faults[:3])
     return problem(request, status=422, code="validation_error", detail=detail, faults=faults)
 
@@ -137,7 +148,8 @@ def _allowed(request: Request) -> str:
     path = request.scope["path"]
     fitting = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
     same = [route.methods or () for route in fitting if route.path_format == fitting[0].path_format]
-    return ", ".join(sorted(set().union(*same)))
+    methods = set().union(*same)
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def unexpected(request: Request, error: Exception) -> Response:

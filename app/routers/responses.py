@@ -23,9 +23,9 @@ def created(response: Response, obj: Any, location: str) -> Any:
     return tagged(response, obj)
 
 
-def conditional(response: Response, obj: Any, if_none_match: str | None) -> Any:
-    """`obj` with its ETag, or 304 when the client has it already."""
-    tag = version_tag(obj.version)
+def conditional(response: Response, obj: Any, if_none_match: str | None, *, tag: str | None = None) -> Any:
+    """`obj` with its ETag, or 304 when the client has it already; `tag` for what has no version."""
+    tag = tag or version_tag(obj.version)
     if none_match(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     response.headers["ETag"] = tag

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 
+from app.core.etag import shown_tag
 from app.core.listing import PageQuery
 from app.dependencies.access import WebhooksReader, WebhooksWriter
 from app.dependencies.idempotency import Idempotent
@@ -127,10 +128,17 @@ async def list_deliveries(
 
 @router.get("/{endpoint_id}/deliveries/{delivery_id}", response_model=DeliveryRead)
 async def get_delivery(
-    endpoint_id: PathId, delivery_id: PathId, principal: WebhooksReader, endpoints: WebhookEndpoints, read: Read
+    endpoint_id: PathId,
+    delivery_id: PathId,
+    principal: WebhooksReader,
+    endpoints: WebhookEndpoints,
+    read: Read,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Admins only."""
-    return await endpoints.delivery(read, principal=principal, endpoint_id=endpoint_id, delivery_id=delivery_id)
+    delivery = await endpoints.delivery(read, principal=principal, endpoint_id=endpoint_id, delivery_id=delivery_id)
+    return conditional(response, delivery, if_none_match, tag=shown_tag(delivery))
 
 
 @router.post("/{endpoint_id}/deliveries/{delivery_id}/redeliver", status_code=202, response_model=JobRead)

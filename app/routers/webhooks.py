@@ -6,14 +6,14 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from app.core.etag import shown_tag
 from app.core.listing import PageQuery
 from app.dependencies.access import WebhooksReader, WebhooksWriter
 from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Inbox, Jobs
-from app.dependencies.session import Read, Write
-from app.routers.problems import MEDIA_TYPE
-from app.routers.responses import PathId, accepted, paged
+from app.dependencies.session import IfNoneMatch, Read, Write
+from app.routers.responses import PathId, accepted, conditional, paged
 from app.routers.route import Router
 from app.schemas.base import PageOut
 from app.schemas.jobs import JobRead
@@ -30,10 +30,7 @@ _SIGNED = {
         "required": True,
     },
     "responses": {
-        "401": {
-            "description": "`invalid_signature`: none, not ours, or stale",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+        "401": {"description": "`invalid_signature`: none, not ours, or stale"},
     },
 }
 
@@ -51,9 +48,17 @@ async def list_webhook_events(
 
 
 @router.get("/events/{event_id}", response_model=WebhookEventDetail)
-async def get_webhook_event(event_id: PathId, principal: WebhooksReader, inbox: Inbox, read: Read) -> Any:
+async def get_webhook_event(
+    event_id: PathId,
+    principal: WebhooksReader,
+    inbox: Inbox,
+    read: Read,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
     """Admins only: one event with its body."""
-    return await inbox.get(read, principal=principal, event_id=event_id)
+    event = WebhookEventDetail.model_validate(await inbox.get(read, principal=principal, event_id=event_id))
+    return conditional(response, event, if_none_match, tag=shown_tag(event))
 
 
 @router.post("/events/{event_id}/replay", status_code=202, response_model=JobRead)

@@ -12,5 +12,5 @@ class Liveness(Out):
 class Readiness(Out):
     """`parts` names each part and says `ok` or what is wrong with it; without a `replica` everything goes on."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok"] = "ok"
     parts: dict[str, str]

@@ -18,3 +18,16 @@ class Problem(BaseModel):
     code: str = Field(description="stable and machine-readable")
     request_id: str | None
     errors: list[Fault] | None = Field(default=None, description="only with 422")
+
+
+class Unready(Problem):
+    """Why the service is not ready: `parts` names each part and says `ok` or what is wrong with it."""
+
+    parts: dict[str, str]
+
+
+class TokenProblem(Problem):
+    """What `/auth/token` refuses with (RFC 6749, 5.2); a request that was no HTTP has the problem's part alone."""
+
+    error: str = Field(default="", description="RFC 6749's code")
+    error_description: str = Field(default="", description="as `detail`")

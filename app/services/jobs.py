@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from app.core.audit import audit
 from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
 from app.core.errors import Conflict, InvalidTransition, JobNotFinished, NotFound
-from app.core.etag import check_if_match, content_tag
+from app.core.etag import check_if_match, shown_tag
 from app.core.job_changes import announce_cancellation
 from app.core.jobs import LIVE, JobStatus
 from app.core.listing import Page, PageQuery
@@ -49,11 +49,6 @@ def shown(values: Mapping[str, Any]) -> JobRead:
         result = result | {"file": {name: result["file"][name] for name in _SHOWN_OF_FILE}}
     progress = Progress(done=values["progress_done"], total=values["progress_total"], note=values["progress_note"])
     return JobRead.model_validate({**values, "result": result, "progress": progress})
-
-
-def job_tag(job: JobRead) -> str:
-    """The entity tag of a job as it is shown."""
-    return content_tag(job.model_dump_json().encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +116,7 @@ class JobService:
         job = await job_control.lock(session, job_id)
         if job is None:
             raise NotFound
-        check_if_match(if_match, job_tag(job_read(job)))
+        check_if_match(if_match, shown_tag(job_read(job)))
         return job
 
     async def visible(self, read: ReadSession, *, principal: Principal, job_id: int) -> AnyRow:

@@ -103,10 +103,11 @@ class ServiceAccountService:
     async def add_secret(self, session: WriteSession, *, principal: Principal, account_id: int) -> NewSecret:
         """A second secret beside the first; Conflict when there are two already."""
         require_superadmin(principal)
-        await self._locked(session, account_id)
+        account = await self._locked(session, account_id)
         if await service_accounts.count_secrets(session, account_id) >= MAX_SECRETS:
             raise Conflict("There are two secrets already; delete the one that is no longer used.")
         made = await self._new_secret(session, account_id)
+        await service_accounts.raise_version(session, account)
         await audit(
             session,
             action="service_account.secret_added",
@@ -121,9 +122,10 @@ class ServiceAccountService:
     ) -> None:
         """The tokens that were got with it end at once."""
         require_superadmin(principal)
-        await self._locked(session, account_id)
+        account = await self._locked(session, account_id)
         if not await service_accounts.revoke_secret(session, account_id=account_id, secret_id=secret_id):
             raise NotFound
+        await service_accounts.raise_version(session, account)
         await audit(
             session,
             action="service_account.secret_deleted",

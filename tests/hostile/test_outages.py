@@ -107,6 +107,7 @@ class Clinic:
         failing = {part for part, state in parts.items() if state != "ok"}
         assert answer.status == (503 if failing else 200)
         assert ("retry-after" in answer.headers) is bool(failing)
+        assert not failing or answer.code == "unavailable"
         return failing
 
     async def sql(self, statement: str) -> Any:

@@ -63,6 +63,13 @@ async def test_the_document_is_good_to_read(api: ApiProcess) -> None:
         refusals = [response for status, response in operation["responses"].items() if status[0] in "45"]
         assert refusals
         assert all(list(response["content"]) == ["application/problem+json"] for response in refusals)
+    signing_in, flows = paths["/api/v1/auth/token"]["post"], document["components"]["securitySchemes"]
+    assert {"200", "400", "401"} <= signing_in["responses"].keys()
+    assert "/TokenProblem" in str(signing_in["responses"]["400"])
+    assert flows["OAuth2PasswordBearer"]["flows"].keys() == {"password", "clientCredentials"}
+    assert "409" in paths["/api/v1/jobs/{job_id}/result"]["get"]["responses"]
+    assert "415" in paths["/api/v1/doctors/{doctor_id}/photo"]["put"]["responses"]
+    assert "/Unready" in str(document["paths"]["/health/ready"]["get"]["responses"]["503"])
     assert "Body_" not in json.dumps(document)
     booked = paths["/api/v1/appointments"]["post"]["responses"]["201"]
     assert {"cancel", "get_appointment", "move"} <= booked["links"].keys()

@@ -118,10 +118,12 @@ async def _answer(scene: Scene, row: Row, method: str, path: str) -> tuple[httpx
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_who_may_call_it(client: httpx.AsyncClient, shop: World, route: str) -> None:
+async def test_who_may_call_it(app: FastAPI, client: httpx.AsyncClient, shop: World, route: str) -> None:
     """Each of eight callers gets exactly what the table says, about a real object; who is refused leaves no trace in
-    the audit record, and who is let in leaves the one that the table names."""
+    the audit record, and who is let in leaves the one that the table names. The answer has the headers that OpenAPI
+    says it has."""
     row, (method, path) = ROUTES[route], route.split(" ")
+    responses = app.openapi()["paths"].get(path, {}).get(method.lower(), {}).get("responses", {})
     password_hash = await shop.container.hasher.hash(PASSWORD)
     owner = await shop.person(password_hash=password_hash)
     for who in PEOPLE:
@@ -131,6 +133,10 @@ async def test_who_may_call_it(client: httpx.AsyncClient, shop: World, route: st
         expected = row.expected(who)
         assert lacking(answer) == [], who
         assert answer.status_code == expected, (who, answer.status_code, answer.text)
+        if responses:
+            said = {name.lower() for name in responses[str(expected)]["headers"]} - {"idempotency-replayed"}
+            assert said - answer.headers.keys() == set(), who
+            assert {"etag", "location"} & answer.headers.keys() <= said, who
         assert recorded == row.recorded(who), who
         if expected in CODES:
             assert_problem(answer, expected, CODES[expected])

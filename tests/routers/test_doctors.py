@@ -126,7 +126,8 @@ async def test_a_week_that_can_not_be(client: httpx.AsyncClient, world: World) -
 async def test_a_doctor_with_future_appointments_stays(
     client: httpx.AsyncClient, world: World, container: Container
 ) -> None:
-    """409 doctor_has_appointments while one is booked; a cancelled or past one does not hold the doctor."""
+    """409 doctor_has_appointments while one is booked; a cancelled or past one does not hold the doctor. Turned off the
+    doctor may be all the while, and the appointment stays."""
     admin, doctor_id = await world.admin(), await world.doctor()
     where = f"{API}/doctors/{doctor_id}"
     json = {
@@ -136,6 +137,8 @@ async def test_a_doctor_with_future_appointments_stays(
     }
     booked = await client.post(f"{API}/appointments", json=json, headers=admin.headers)
     assert_problem(await client.delete(where, headers=admin.headers), 409, "doctor_has_appointments")
+    assert (await client.patch(where, json={"is_active": False}, headers=admin.headers)).status_code == 200
+    assert await world.scalar("SELECT status FROM appointments") == "booked"
     assert (await client.get(where)).status_code == 200
     await client.post(f"{booked.headers['location']}/cancel", headers=admin.headers)
     await world.execute(

@@ -88,3 +88,16 @@ async def test_a_change_while_the_catalogue_is_read_is_not_missed(client: httpx.
         await runner.run(row.id)
     await shop.assert_enqueued(SyncCatalogue, again=False)
     await shop.assert_enqueued(SyncCatalogue, again=True)
+
+
+async def test_an_account_that_is_gone_has_paid_all_the_same(
+    client: httpx.AsyncClient, shop: World, sandbox: Sandbox
+) -> None:
+    """The order of a deleted account stays, and becomes paid when its payment arrives."""
+    person, admin = await shop.person(), await shop.admin()
+    place = await placed(client, shop, person)
+    payment_id = (await client.post(f"{place}/pay", headers=person.headers)).json()["payment_id"]
+    assert (await client.delete(f"{API}/users/{person.id}", headers=admin.headers)).status_code == 204
+    await send(client, shop, "evt_1", "succeeded", payment_id=payment_id)
+    await shop.run_jobs()
+    assert (await client.get(place, headers=admin.headers)).json()["status"] == "paid"

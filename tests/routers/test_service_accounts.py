@@ -119,6 +119,22 @@ async def test_two_secrets_while_one_is_replaced(client: httpx.AsyncClient, worl
     assert_problem(await client.delete(f"{where}/{shown['secrets'][0]['id']}", headers=boss), 404, "not_found")
 
 
+async def test_its_secrets_are_part_of_its_version(client: httpx.AsyncClient, world: World) -> None:
+    """A secret that is added or ended changes the account's ETag with what it shows; the one before is stale."""
+    boss, account = await make(client, world, "users:read")
+    place = f"{ACCOUNTS}/{account['id']}"
+    tags = [(await client.get(place, headers=boss)).headers["etag"]]
+    added = (await client.post(f"{place}/secrets", headers=boss)).json()
+    for step in ("added", "ended"):
+        read = await client.get(place, headers=boss | {"If-None-Match": tags[-1]})
+        assert read.status_code == 200, step
+        tags.append(read.headers["etag"])
+        assert_problem(await client.delete(place, headers=boss | {"If-Match": tags[-2]}), 412, "precondition_failed")
+        if step == "added":
+            assert (await client.delete(f"{place}/secrets/{added['id']}", headers=boss)).status_code == 204
+    assert (await client.delete(place, headers=boss | {"If-Match": tags[-1]})).status_code == 204
+
+
 async def test_a_deleted_account_ends_at_once(client: httpx.AsyncClient, world: World) -> None:
     """204; its tokens are refused and it gets no new ones; it is out of sight; a stale If-Match is 412."""
     boss, account = await make(client, world, "users:read")

@@ -1,0 +1,57 @@
+"""The headers of answers, in the OpenAPI document: which operation has which follows from what it takes and answers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+_TEXTS: Mapping[str, str] = {
+    "ETag": "strong; for `If-Match` and `If-None-Match`",
+    "Idempotency-Replayed": "`true` when this is the first answer to the key, once more",
+    "Location": "where it is",
+    "WWW-Authenticate": "how to sign in",
+    "X-Request-ID": "the request's own, or a new one",
+}
+_NUMBERS: Mapping[str, str] = {
+    "RateLimit-Limit": "requests of this class in a window of a minute",
+    "RateLimit-Remaining": "how many of them are left",
+    "RateLimit-Reset": "seconds to the end of the window",
+    "Retry-After": "seconds",
+}
+_RATES = tuple(name for name in _NUMBERS if name.startswith("RateLimit"))
+
+
+def described() -> Json:
+    """Every header, for `components.headers`."""
+    texts = {name: {"description": said, "schema": {"type": "string"}} for name, said in _TEXTS.items()}
+    numbers = {
+        name: {"description": said, "schema": {"type": "integer", "minimum": 0}} for name, said in _NUMBERS.items()
+    }
+    return texts | numbers
+
+
+def add_headers(path: str, operation: Json) -> None:
+    """Say of each answer of an operation which headers it has."""
+    asked = {parameter["name"].lower() for parameter in operation.get("parameters", [])}
+    for status, response in operation["responses"].items():
+        names = sorted(set(_names(path, asked, status, response)))
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _names(path: str, asked: set[str], status: str, response: Json) -> Iterator[str]:
+    # A new secret has no place of its own.
+    made = status == "201" and "idempotency-key" in asked and "secret" not in path
+    job = status == "202" and "/JobRead" in str(response.get("content"))
+    yield "X-Request-ID"
+    # What partners send is not limited, and neither are probes.
+    if path.startswith("/api/v1/") and "{provider}" not in path:
+        yield from _RATES
+    if status == "401":
+        yield "WWW-Authenticate"
+    if status in ("429", "503"):
+        yield "Retry-After"
+    if made or job or status == "307":
+        yield "Location"
+    if made or (status in ("200", "304") and asked & {"if-match", "if-none-match"}):
+        yield "ETag"
+    if "idempotency-key" in asked and status[0] == "2":
+        yield "Idempotency-Replayed"
