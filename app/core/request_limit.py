@@ -5,6 +5,7 @@ once a second: a read that waited for Redis would cost what reading itself does.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ SYNC_EVERY = 1.0
 SYNC_KEYS = 50
 MAX_KEYS = 50_000
 BASE = "/api/v1/"
+_PARTNERS = re.compile(BASE + "webhooks/[^/]*")
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def kind_of(method: str, path: str) -> Kind | None:
     """The class of a request; None for one that nobody limits: probes, metrics, pages, and what partners send."""
-    if not path.startswith(BASE) or (method == "POST" and path.startswith(BASE + "webhooks/")):
+    if not path.startswith(BASE) or (method == "POST" and _PARTNERS.fullmatch(path)):
         return None
     if method in _READS:
         return "read"

@@ -38,20 +38,23 @@ def add_headers(path: str, operation: Json) -> None:
 
 
 def _names(path: str, asked: set[str], status: str, response: Json) -> Iterator[str]:
-    # A new secret has no place of its own.
+    # A new secret has no place of its own; one of an endpoint is a new version of the endpoint.
     made = status == "201" and "idempotency-key" in asked and "secret" not in path
+    rotated = status == "201" and path.endswith("/secret")
+    read = status in ("200", "304") and asked & {"if-match", "if-none-match"}
     job = status == "202" and "/JobRead" in str(response.get("content"))
     yield "X-Request-ID"
     # What partners send is not limited, and neither are probes.
-    if path.startswith("/api/v1/") and "{provider}" not in path:
+    partners = "{provider}" in path
+    if path.startswith("/api/v1/") and not partners:
         yield from _RATES
-    if status == "401":
+    if status == "401" and not partners:
         yield "WWW-Authenticate"
     if status in ("429", "503"):
         yield "Retry-After"
     if made or job or status == "307":
         yield "Location"
-    if made or (status in ("200", "304") and asked & {"if-match", "if-none-match"}):
+    if made or rotated or read:
         yield "ETag"
     if "idempotency-key" in asked and status[0] == "2":
         yield "Idempotency-Replayed"

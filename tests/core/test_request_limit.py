@@ -51,6 +51,7 @@ async def exceeded(limits: RequestLimits, kind: Kind, caller: str = "user:1") ->
         ("BREW", "/api/v1/appointments", "write"),
         ("POST", "/api/v1/webhook-endpoints", "write"),
         ("POST", "/api/v1/webhooks/payments", None),
+        ("POST", "/api/v1/webhooks/events/1/replay", "write"),
         ("GET", "/health/ready", None),
         ("GET", "/metrics", None),
         ("GET", "/", None),
