@@ -81,7 +81,7 @@ class JobSettings(Concern):
     republish_after: float = Field(default=30, ge=1)
     concurrency: int = Field(default=20, ge=1, description="I/O jobs at once per worker process")
     cpu_processes: int = Field(default=1, ge=1, description="Celery children")
-    child_jobs: int = Field(default=1000, ge=1, description="jobs after which a Celery child is replaced")
+    child_jobs: int = Field(default=1000, ge=1, description="messages after which a Celery child is replaced")
     child_memory: int = Field(default=400, ge=100, description="MiB above which a Celery child is replaced")
     broker_url: SecretStr | None = Field(default=None, description="Celery's broker; unset: REDIS_URL")
     shutdown_grace: int = Field(default=15, ge=0)

@@ -163,7 +163,7 @@ class JobCRUD(CRUDBase[Job]):
             status=JobStatus.QUEUED,
             attempt=Job.attempt - 1,
             published_at=None,
-            run_at=func.now() + _seconds(delay),
+            **({Job.run_at.key: func.now() + _seconds(delay)} if delay else {}),
             **RELEASED,
         )
         await _moved(session, statement)

@@ -42,6 +42,8 @@ CROWDED_SECONDS = 2.0
 """How long a job stands back that would be one too many of its name."""
 AT_ONCE = 100
 """Of how many jobs one statement makes a step."""
+TURN_SECONDS = 0.1
+"""How long a claimed job waits for the one before it; then it is for another worker."""
 T = TypeVar("T")
 
 
@@ -114,11 +116,21 @@ class Runner:
     """Runs jobs by id. It never raises for what a job does: the ledger keeps the outcome and decides on a retry."""
 
     def __init__(
-        self, database: Database, bodies: Bodies, settings: JobSettings, *, single: SingleStatements | None = None
+        self,
+        database: Database,
+        bodies: Bodies,
+        settings: JobSettings,
+        *,
+        single: SingleStatements | None = None,
+        at_once: int = sys.maxsize,
     ) -> None:
-        """`single` carries out the steps that are one statement; unset: `database` does."""
+        """`single` carries out the steps that are one statement; unset: `database` does.
+
+        No more than `at_once` bodies run at a time. A job that was claimed and does not get its turn soon goes back.
+        """
         self._database = database
         self._single = single or database.single
+        self._turns = asyncio.Semaphore(at_once)
         # No more wait than there are slots for jobs.
         self._claims: Batcher[int, AnyRow | None] = Batcher(
             self._claim_free, batch=AT_ONCE, waiting=sys.maxsize, separable=_is_of_one
@@ -147,6 +159,9 @@ class Runner:
         if job is None:
             await self._leave(job_id)
             return None
+        claimed = time.perf_counter()
+        if not await self._has_turn(job):
+            return None
         with (
             attempt_span(job) as traceparent,
             bound(
@@ -156,7 +171,7 @@ class Runner:
                 attempt=job.attempt,
             ),
         ):
-            waited = (job.started_at - job.run_at).total_seconds()
+            waited = (job.started_at - job.run_at).total_seconds() + time.perf_counter() - claimed
             JOB_WAIT_SECONDS.labels(job.queue.value).observe(max(0.0, waited))
             return await self._attempt(job)
 
@@ -167,6 +182,23 @@ class Runner:
             wake_relay()
         else:
             log.debug("nothing to claim", job_id=job_id)
+
+    async def _has_turn(self, job: AnyRow) -> bool:
+        """Whether the body may begin, which then has to end its turn. If not, the job has gone back."""
+        try:
+            try:
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._turns.acquire()
+            except TimeoutError:
+                await self._recorded(lambda: jobs.release(self._single, job.id, job.lease_token))
+            else:
+                return True
+        except asyncio.CancelledError:
+            await asyncio.shield(self._release(job.id, job.lease_token))
+            raise
+        log.debug("its turn did not come here", job_id=job.id, job=job.name)
+        wake_relay()
+        return False
 
     async def _claim(self, job_id: int) -> AnyRow | None:
         job = await self._claims.add(job_id)
@@ -195,14 +227,18 @@ class Runner:
         message_type, body = self._bodies[job.name]
         attempt = Attempt(job.id, job.lease_token, job.attempt, job.created_at, self._line(job))
         try:
-            message = message_type.model_validate(job.payload)
-            result = await self._with_lease(attempt, body(message, attempt), seconds=message_type.timeout)
+            try:
+                message = message_type.model_validate(job.payload)
+                result = await self._with_lease(attempt, body(message, attempt), seconds=message_type.timeout)
+            finally:
+                # The next one works while the outcome of this one is written down.
+                self._turns.release()
             last = attempt.line.take()
             await self._recorded(lambda: self._succeed(attempt, result, last))
         except LeaseLost:
             outcome = await self._fate(attempt)
         except asyncio.CancelledError:
-            await asyncio.shield(self._release(attempt))
+            await asyncio.shield(self._release(attempt.job_id, attempt.lease))
             raise
         except Exception as error:  # noqa: BLE001 - whatever a job raises is its outcome
             failed_attempt(job, error, started_ns=started_ns)
@@ -320,10 +356,10 @@ class Runner:
 
         return await self._recorded(record)
 
-    async def _release(self, attempt: Attempt) -> None:
+    async def _release(self, job_id: int, lease: UUID) -> None:
         # The worker is stopping: the job goes back at once and the attempt does not count.
         with suppress(Exception):
-            await jobs.release(self._single, attempt.job_id, attempt.lease)
+            await jobs.release(self._single, job_id, lease)
 
     async def _recorded(self, record: Callable[[], Awaitable[T]]) -> T:
         """Make a step in the ledger, waiting for a database that is away for as long as a lease may still be ours."""

@@ -1,7 +1,7 @@
 """How messages travel: the names of the queues, and the clients of both engines. JSON only, never pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from celery import Celery
 
 from app.config import Settings
 from app.config.sentinel import is_sentinel, parse_sentinels
+from app.core.database import AnyRow
 from app.core.jobs import Priority
 from app.core.redis import make_pool
 
@@ -25,6 +26,8 @@ PRIORITY_STEP_MS = 24 * 3600 * 1000
 ON_REDIS = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 CELERY_LIST = f"{CELERY_QUEUE}\x06\x16{ON_REDIS[Priority.NORMAL]}"
 """Where kombu keeps messages of normal priority in Redis."""
+TOGETHER = 8
+"""How many jobs one message to Celery names at most, and how many such messages make a crowd."""
 ON_RABBITMQ = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
 
 
@@ -59,6 +62,21 @@ async def put_arq_messages(arq: ArqRedis, messages: Mapping[str, tuple[int, int]
 def celery_priority(app: Celery, priority: int) -> int:
     """The number by which Celery's broker knows the priority."""
     return (ON_RABBITMQ if str(app.conf.broker_url).startswith("amqp") else ON_REDIS)[Priority(priority)]
+
+
+def celery_messages(rows: Sequence[AnyRow], *, small: Collection[str]) -> Iterator[tuple[list[int], int]]:
+    """The ids that each message names, and their priority.
+
+    Of a crowd several travel in one message, if they are of the names in `small`. Not of a few: those are shared out
+    among the children. And not what is published again: it may be what ended its child, or did not get its turn there.
+    """
+    crowd = {row.id for row in rows if row.name in small and row.publications == 1}
+    size = min(TOGETHER, max(1, len(crowd) // TOGETHER))
+    for priority in sorted({row.priority for row in rows}, reverse=True):
+        ids = [row.id for row in rows if row.priority == priority]
+        together = [one for one in ids if one in crowd]
+        yield from (([one], priority) for one in ids if one not in crowd)
+        yield from ((together[start : start + size], priority) for start in range(0, len(together), size))
 
 
 def make_arq(settings: Settings) -> ArqRedis:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -75,7 +76,7 @@ def _start_child(**_: Any) -> None:
 
     container = loop.run(make())
     ledger = Database(settings.database.model_copy(update={"pool_size": LEDGER_CONNECTIONS}), role="worker")
-    runner = Runner(container.database, bodies(container), settings.jobs, single=ledger.single)
+    runner = Runner(container.database, bodies(container), settings.jobs, single=ledger.single, at_once=1)
     announcer = RedisAnnouncer(container.redis, coalesce=COALESCE_SECONDS)
     use_announcer(announcer)
     _child = Child(loop, threads, container, ledger, runner, announcer)
@@ -89,17 +90,17 @@ def _stop_child(**_: Any) -> None:
     stop_tracing()
 
 
-def run_job(job_id: int) -> None:
-    """Attempt one job of the ledger."""
+def run_job(*job_ids: int) -> None:
+    """Attempt jobs of the ledger, one body after the other."""
     if _child is None:
         raise RuntimeError(f"{current_process().name} has not been initialised")
     try:
-        _child.loop.run(_attempt(_child, job_id))
+        _child.loop.run(_attempts(_child, job_ids))
     except asyncio.CancelledError:
         _end_child()
     # The attempt is over and written down. What it left computing was cancelled, or took too long.
     if not _child.threads.come_to_rest(within=THREADS_SECONDS):
-        log.warning("a computation does not end, so its process does", job_id=job_id)
+        log.warning("a computation does not end, so its process does", job_ids=job_ids)
         _end_child()
 
 
@@ -109,13 +110,17 @@ def _end_child() -> NoReturn:
     os._exit(os.EX_OK)
 
 
-async def _attempt(child: Child, job_id: int) -> None:
-    """Run the attempt; SIGTERM, which the worker sends when its grace is over, gives the job back."""
-    loop, attempt = asyncio.get_running_loop(), asyncio.ensure_future(child.runner.run(job_id))
+async def _attempts(child: Child, job_ids: Sequence[int]) -> None:
+    """Run the attempts; SIGTERM, which the worker sends when its grace is over, gives the jobs back."""
+    loop = asyncio.get_running_loop()
+    # Claims and completions of several are made together. None is left alone in a loop that stands still.
+    attempts = asyncio.gather(*map(child.runner.run, job_ids), return_exceptions=True)
     # Not the loop's own way, which costs more than a small job. Between jobs the signal is billiard's.
-    kept = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(attempt.cancel))
+    kept = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(attempts.cancel))
     try:
-        await attempt
+        for outcome in await attempts:
+            if isinstance(outcome, BaseException):
+                raise outcome
     finally:
         signal.signal(signal.SIGTERM, kept)
         await child.announcer.flush()

@@ -31,8 +31,9 @@ from app.crud import backups
 from app.crud.jobs import jobs
 from app.services.container import Container
 from app.tasks.bodies import bodies
-from app.tasks.broker import TASK, celery_priority, put_arq_messages
+from app.tasks.broker import put_arq_messages
 from app.tasks.cancellation import came, cancel
+from app.tasks.celery_sender import CelerySender
 from app.tasks.scheduler import Scheduler
 from app.tasks.schedules import schedules
 from app.tasks.spans import publishing_spans
@@ -64,12 +65,14 @@ class Relay:
         self._database = container.database
         self._settings = container.settings.jobs
         self._arq = arq
-        self._celery = celery
         self._published = published
         self._on_cancellation = on_cancellation
         known = bodies(container)
         self._names = {kind.name for kind in known} if names is None else names
         self._caps = {kind.name: kind.max_running for kind in known if kind.max_running is not None}
+        # What is claimed and does not begin because its child was killed has lost an attempt.
+        small = {kind.name for kind in known if kind.max_running is None and kind.retry.max_attempts > 1}
+        self._sender = CelerySender(celery, small=small, patience=container.settings.redis.timeout)
         self._scheduler = Scheduler(container.database, schedules(container.settings))
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -86,6 +89,7 @@ class Relay:
                 group.create_task(self._every(SCHEDULES_INTERVAL, self._scheduler.fire))
         finally:
             await cancel(listening, within=5)
+            await asyncio.to_thread(self._sender.close)
 
     async def listen(self) -> None:
         """Hear of new work, and of jobs that were cancelled, until this is cancelled itself."""
@@ -160,20 +164,7 @@ class Relay:
 
     async def _send_cpu(self, rows: Sequence[AnyRow]) -> None:
         if rows:
-            await asyncio.to_thread(self._send_cpu_blocking, rows)
-
-    def _send_cpu_blocking(self, rows: Sequence[AnyRow]) -> None:
-        with self._celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=self._container.settings.redis.timeout)
-            producer = self._celery.amqp.Producer(connection)
-            for row in rows:
-                self._celery.send_task(
-                    TASK,
-                    args=[row.id],
-                    producer=producer,
-                    ignore_result=True,
-                    priority=celery_priority(self._celery, row.priority),
-                )
+            await asyncio.to_thread(self._sender.send, rows)
 
     async def _notice_lost_queues(self) -> None:
         """A mark that is gone from Redis means that the queues are gone too: publish everything again at once."""

@@ -85,7 +85,7 @@ async def test_a_computation_that_does_not_end_is_ended_with_its_process(
     failed = await ledger.reached(stubborn, "failed", seconds=60)
     assert failed.error == "TimeoutError: took longer than 1 s"
     await gone(child, seconds=30)
-    await celery.logged("a computation does not end, so its process does", job_id=stubborn)
+    await celery.logged("a computation does not end, so its process does", job_ids=[stubborn])
     (report,) = await ledger.send(ledger.report())
     await ledger.reached(report, "succeeded", seconds=60)
     assert [await one.stopped() for one in (celery, worker)] == [0, 0]
@@ -126,6 +126,7 @@ async def test_rabbitmq_is_another_url(ledger: Ledger, workers: Workers, spawn: 
     ids = await ledger.send(*(ledger.report() for _ in range(5)))
     for job_id in ids:
         assert (await ledger.reached(job_id, "succeeded", seconds=60)).attempt == 1
+        await celery.logged("job", job_id=job_id)
     assert await ledger.left_in_celerys_queue() == 0
     assert {line["job_id"] for line in celery.lines() if line["event"] == "job"} == set(ids)
     assert [await one.stopped(seconds=20) for one in (worker, celery)] == [0, 0]
