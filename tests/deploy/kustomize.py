@@ -57,12 +57,21 @@ def _set_namespace(resource: Resource, namespace: str) -> None:
 
 def _set_labels(resource: Resource, pairs: dict[str, str]) -> None:
     resource["metadata"].setdefault("labels", {}).update(pairs)
-    if template := resource.get("spec", {}).get("template"):
+    if job := resource.get("spec", {}).get("jobTemplate"):
+        job.setdefault("metadata", {}).setdefault("labels", {}).update(pairs)
+    if template := pod_template(resource):
         template["metadata"].setdefault("labels", {}).update(pairs)
 
 
+def pod_template(resource: Resource) -> Resource:
+    """What the pods of a resource are made from; empty when it makes none."""
+    spec: Resource = resource.get("spec", {})
+    found: Resource = spec.get("jobTemplate", {}).get("spec", spec).get("template", {})
+    return found
+
+
 def _set_image(resource: Resource, image: dict[str, str]) -> None:
-    pod = resource.get("spec", {}).get("template", {}).get("spec", {})
+    pod = pod_template(resource).get("spec", {})
     for container in pod.get("containers", []) + pod.get("initContainers", []):
         if container["image"] == image["name"]:
             container["image"] = f"{image['newName']}:{image['newTag']}"

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from cronsim import CronSim
 from prometheus_client import REGISTRY
 
 from app.__main__ import parser
 from app.config import ConfigurationError, Settings, load_settings
 from app.config.serving import PROCESS_BYTES
 from app.core import metrics
+from app.core.database_address import DatabaseAddress
 from app.server import OUTER_GRACE
 from app.tasks import celery_app, worker
-from tests.deploy.kustomize import Resource, build
+from tests.deploy.kustomize import Resource, build, pod_template
 from tests.test_config import variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +43,8 @@ SECRETS = {
     "marketplace_api_key": "a key of our own",
     "marketplace_webhook_secrets": "0123456789abcdef0123456789abcdef",
 }
+CLOCKED = {"backup", "verify-backup"}
+HOUR = 3600
 
 
 @pytest.fixture(params=OVERLAYS, scope="module")
@@ -65,6 +70,20 @@ def deployments(made: list[Resource]) -> Iterator[tuple[str, Resource, Resource,
         yield role, deployment, template, container
 
 
+def pods(made: list[Resource]) -> Iterator[tuple[Resource, Resource]]:
+    """Labels and specification of every pod that is ever made."""
+    for one in made:
+        if template := pod_template(one):
+            yield template["metadata"]["labels"], template["spec"]
+
+
+def clocked(made: list[Resource]) -> Iterator[tuple[str, Resource, Resource]]:
+    """Command, schedule, and the one container of what runs by the clock."""
+    for name, one in of_kind(made, "CronJob").items():
+        (container,) = pod_template(one)["spec"]["containers"]
+        yield name.removeprefix("frontdesk-"), one["spec"], container
+
+
 def settings_of(made: list[Resource], container: Resource) -> dict[str, str]:
     """The plain variables of a container."""
     given: dict[str, str] = dict(of_kind(made, "ConfigMap")["frontdesk"]["data"])
@@ -77,11 +96,14 @@ def keyed(resources: list[Resource]) -> dict[tuple[str, str], Resource]:
 
 def test_it_is_what_kustomize_builds(made: list[Resource], overlay: str) -> None:
     """The real program makes the same resources."""
-    program = shutil.which("kustomize")
-    if program is None:
-        pytest.skip("kustomize is not installed")
     folder = str(FOLDER / "overlays" / overlay)
-    text = subprocess.run([program, "build", folder], capture_output=True, text=True, check=True).stdout
+    if program := shutil.which("kustomize"):
+        command = [program, "build", folder]
+    elif program := shutil.which("kubectl"):
+        command = [program, "kustomize", folder]
+    else:
+        pytest.skip("neither kustomize nor kubectl is installed")
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert keyed(list(yaml.safe_load_all(text))) == keyed(made)
 
 
@@ -100,7 +122,7 @@ def test_every_resource_is_valid(made: list[Resource]) -> None:
 def test_every_variable_is_a_setting(made: list[Resource]) -> None:
     """A name that the program does not read would be a setting that somebody believes in."""
     known = {*variables(), "SECRETS_DIR"}
-    for _, _, _, container in deployments(made):
+    for container in (container for _, pod in pods(made) for container in pod["containers"]):
         assert settings_of(made, container).keys() <= known
         assert {one["name"] for one in container["env"]} <= known
 
@@ -157,11 +179,12 @@ def test_the_api_starts_at_its_migration_and_is_then_asked_for_itself(made: list
 
 def test_commands_are_those_of_the_program(made: list[Resource]) -> None:
     """Every container runs the image that the overlay names, with a command that exists."""
-    pods = [one["spec"]["template"]["spec"] for one in of_kind(made, "Deployment", "Job").values()]
-    for container in (container for pod in pods for container in pod["containers"]):
+    commands = {*ROLES, *CLOCKED, "migrate"}
+    for container in (container for _, pod in pods(made) for container in pod["containers"]):
         assert parser().parse_args(container["args"]).command == container["name"]
         assert container["image"].startswith("ghcr.io/example/frontdesk:")
-    assert len(pods) == len(ROLES) + 1
+        commands.remove(container["name"])
+    assert not commands
 
 
 def test_a_pod_is_given_longer_than_its_program_takes_to_end(made: list[Resource]) -> None:
@@ -223,8 +246,9 @@ def test_workers_are_scaled_by_a_metric_that_exists() -> None:
 
 def test_pods_may_nothing_that_they_do_not_need(made: list[Resource]) -> None:
     """No root, no write, no capability, no token, limits of everything; secrets by reference alone."""
-    for one in of_kind(made, "Deployment", "Job").values():
-        pod = one["spec"]["template"]["spec"]
+    for labels, pod in pods(made):
+        # What the policies of the network select.
+        assert labels["app.kubernetes.io/name"] == "frontdesk"
         assert pod["automountServiceAccountToken"] is pod["enableServiceLinks"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -251,3 +275,63 @@ def test_what_is_needed_first_is_marked(made: list[Resource]) -> None:
     assert not {kind for kind, _ in first} & {"Deployment", "Service", "Ingress", "HorizontalPodAutoscaler"}
     (job,) = of_kind(made, "Job").values()
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_a_backup_is_made_every_night_and_one_is_tried_every_week(made: list[Resource]) -> None:
+    """By commands of the program, one at a time, by a clock that does not depend on the cluster's zone; what was missed
+    is made good before it is due again, and a run that hangs is ended by then; finished ones don't pile up.
+    """
+    due = {}
+    for command, spec, _ in clocked(made):
+        now = datetime(2026, 11, 25, tzinfo=UTC)
+        times = CronSim(spec["schedule"], now)
+        due[command] = ((one := next(times)), next(times) - one)
+        assert spec["timeZone"] == "Etc/UTC"
+        assert spec["concurrencyPolicy"] == "Forbid"
+        assert not spec.get("suspend")
+        assert spec["successfulJobsHistoryLimit"] <= 3 >= spec["failedJobsHistoryLimit"] >= 1
+        job = spec["jobTemplate"]["spec"]
+        pause = due[command][1].total_seconds()
+        assert HOUR <= spec["startingDeadlineSeconds"] < pause
+        assert job["activeDeadlineSeconds"] < pause
+        assert job["template"]["spec"]["restartPolicy"] == "Never"
+    assert due["backup"][1] == timedelta(days=1)
+    assert due["verify-backup"][1] == timedelta(days=7)
+    assert due.keys() == CLOCKED
+
+
+def test_a_backup_finds_what_it_needs(made: list[Resource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner's address past any pooler, a key, and a bucket of its own: a folder would end with its pod."""
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    for name, value in SECRETS.items():
+        (tmp_path / name).write_text(value)
+    owner, key = "postgresql+asyncpg://owner:s3cret-s3cret@postgres:5432/frontdesk", "k" * 40
+    kept = {"database_url": owner, "backup_keys": key}
+    for _, _, container in clocked(made):
+        references = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"]}
+        assert {one["name"] for one in references.values()} == {"frontdesk-backup"}
+        assert not any(one.get("optional") for one in references.values())
+        for name in variables():
+            monkeypatch.delenv(name, raising=False)
+        for name, reference in references.items():
+            monkeypatch.setenv(name, kept[reference["key"]])
+        for name, value in (settings_of(made, container) | {"SECRETS_DIR": str(tmp_path)}).items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings()
+        assert DatabaseAddress.direct(settings.database).url == owner
+        assert [one.get_secret_value() for one in settings.backup.keys] == [key]
+        assert settings.backup.bucket not in ("", settings.storage.bucket)
+    readme = (FOLDER / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in ("frontdesk-backup", *kept))
+
+
+def test_the_alerts_wait_longer_than_the_clock(made: list[Resource]) -> None:
+    """A run at its time raises none; a missed backup does before the next is, a second missed trial before a third."""
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yml").read_text())["groups"]
+    said = {rule["alert"]: rule["expr"] for group in rules for rule in group["rules"] if "alert" in rule}
+    limits = {}
+    for command, alert in (("backup", "BackupTooOld"), ("verify-backup", "BackupNotTried")):
+        number, unit = re.findall(r"> (\d+) \* (\d+)$", said[alert])[0]
+        limits[command] = int(number) * int(unit)
+    assert 24 * HOUR < limits["backup"] < 48 * HOUR
+    assert 14 * 24 * HOUR < limits["verify-backup"] < 21 * 24 * HOUR
