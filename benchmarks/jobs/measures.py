@@ -26,6 +26,8 @@ SLOTS = 20
 POLL, DEFAULT_POLL = "0.05", "0.5"
 FINISHED_ROWS = 1_000_000
 QUIET_SECONDS = 20
+TURN = 50
+"""How many claims in one of the databases before it is the other's turn: both then meet the same noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Sizes:
     finished: int
 
 
-FULL = Sizes(rounds=3, arq=3000, celery=1500, latencies=150, enqueues=1000, claims=300, finished=FINISHED_ROWS)
-QUICK = Sizes(rounds=1, arq=1000, celery=400, latencies=40, enqueues=300, claims=100, finished=100_000)
+FULL = Sizes(rounds=3, arq=3000, celery=1500, latencies=150, enqueues=1000, claims=1500, finished=FINISHED_ROWS)
+QUICK = Sizes(rounds=1, arq=1000, celery=400, latencies=40, enqueues=300, claims=300, finished=100_000)
 
 
 @dataclass
@@ -154,10 +156,10 @@ class Run:
         databases: dict[str, Database] = {}
         for name, rows in (("empty", 0), ("full", self.sizes.finished)):
             databases[name] = await self.stage.other_database(settings, name, finished=rows)
-        for _ in range(max(5, self.sizes.rounds)):
-            for name, database in databases.items():
-                runner = Runner(database, {Noop: nothing}, settings.jobs)
-                self.results.claims[name] += await self.stage.claims(database, runner, self.sizes.claims)
+        runners = {name: Runner(database, {Noop: nothing}, settings.jobs) for name, database in databases.items()}
+        for _ in range(0, self.sizes.claims, TURN):
+            for name, runner in runners.items():
+                self.results.claims[name] += await self.stage.claims(databases[name], runner, TURN)
         for database in databases.values():
             await database.close()
 

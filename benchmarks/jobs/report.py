@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
-from benchmarks.jobs.measures import SLOTS, Results, Sizes, p50, p99
+from benchmarks.jobs.measures import SLOTS, TURN, Results, Sizes, p50, p99
 from benchmarks.verdicts import Verdict, at_least, at_most, table, verdict_table
 
 LIBRARIES = ("arq", "celery", "kombu", "redis", "sqlalchemy", "asyncpg")
@@ -59,8 +59,8 @@ Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench ARGS=jobs`, which writes
   {sizes.rounds}; a ratio is the median of the rounds' own.
 - The worker that is measured has a core to itself; PostgreSQL, Valkey, and for Celery the relay, share the other.
 - Commit to start: one job at a time on an idle system, from the return of the commit to the first line of the body.
-- Claims: publication, claim and completion of single jobs, in turns in two databases, one with {sizes.finished:,}
-  finished rows.
+- Claims: publication, claim and completion of single jobs, in turns of {TURN} in two databases, one with
+  {sizes.finished:,} finished rows. This and the enqueueing run on uvloop, as the service does.
 - Idle: API, worker and Celery run, nobody asks for anything; BEGIN and COMMIT count.
 
 ## Figures of this run

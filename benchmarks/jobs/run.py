@@ -1,12 +1,13 @@
 """The job measures: run them all, print the tables, write JOBS.md."""
 
-import asyncio
 import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import uvloop
 
 from app.config import Settings, get_settings
 from app.core.logging import configure_logging
@@ -38,7 +39,7 @@ def main(*, quick: bool) -> int:
         Settings.model_config["env_file"] = None
         get_settings.cache_clear()
         configure_logging(get_settings().log.model_copy(update={"level": "ERROR"}), process="bench")
-        asyncio.run(run.all())
+        uvloop.run(run.all())
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
