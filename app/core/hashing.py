@@ -18,6 +18,8 @@ from app.core.metrics import HASHING_REFUSED, HASHING_SECONDS, HASHING_WAITING
 
 T = TypeVar("T")
 BCRYPT_BYTES = 72
+# libpass raises for more. A password that was ever set has at most 3,072: 256 characters, each up to 12 bytes in NFC.
+MAX_BYTES = 4096
 
 
 def _lower_priority(niceness: int) -> None:
@@ -72,9 +74,9 @@ class PasswordHasher:
         secret = _normal(password)
         # "!" and the like mark an account that no password fits.
         rounds = _rounds(hashed) if hashed is not None else None
-        if hashed is None or rounds is None:
+        if hashed is None or rounds is None or len(secret) > MAX_BYTES:
             # An unknown user costs the same as a wrong password: there is always a hash to verify.
-            _fits(secret, _decoy(self._rounds))
+            _fits(secret[:MAX_BYTES], _decoy(self._rounds))
             return False
         fits = _fits(secret, hashed)
         # A hash of a lower cost, or a refusal would come sooner than for an unknown user: 2^r + 2^r + … = 2^rounds.

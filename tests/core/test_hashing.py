@@ -13,7 +13,7 @@ import pytest
 from app.config import HashingSettings
 from app.core.errors import Unavailable
 from app.core.hashing import PasswordHasher
-from tests.support import eventually
+from tests.support import PASSWORD, eventually
 
 Make = Callable[..., PasswordHasher]
 
@@ -67,6 +67,16 @@ async def test_a_password_is_never_truncated(make: Make, password: str) -> None:
     hashed = await hasher.hash(password)
     assert await hasher.verify(password, hashed)
     assert not await hasher.verify(password[:-1] + "?", hashed)
+
+
+@pytest.mark.parametrize("password", ["x" * 4097, "🔑" * 1025, "\U0001d160" * 4096])
+async def test_what_is_longer_than_any_password_is_wrong(make: Make, password: str) -> None:
+    """More bytes than libpass reads fit no hash, of nobody's either, and are no error."""
+    hasher = make()
+    for hashed in (await hasher.hash(PASSWORD), None):
+        assert not await hasher.verify(password, hashed)
+    longest = "\U0001d160" * 256
+    assert await hasher.verify(longest, await hasher.hash(longest))
 
 
 async def test_one_password_typed_in_two_ways_is_the_same(make: Make) -> None:

@@ -56,6 +56,8 @@ async def test_wrong_and_unknown_look_the_same(client: httpx.AsyncClient, world:
         await sign_in(client, email, password)
         for email, password in [
             (EMAIL, "wrong password"),
+            (EMAIL, "🔑" * 4096),
+            ("nobody@example.com", "🔑" * 4096),
             ("nobody@example.com", PASSWORD),
             ("off@example.com", PASSWORD),
             ("gone@example.com", PASSWORD),
