@@ -1,7 +1,9 @@
 """Which firings are due."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -9,6 +11,7 @@ from app.core.jobs import JobMessage
 from app.core.schedules import LATE, MOST_CAUGHT_UP, Misfire, Schedule
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
@@ -62,6 +65,25 @@ def test_the_clock_is_that_of_the_zone() -> None:
         fired = night.due(next_run_at=first, now=day + timedelta(hours=20))
         assert len(fired) == 1
         assert fired[0].astimezone(UTC).date() == day.date()
+
+
+@pytest.mark.parametrize(("day", "hours"), [(29, 23), (28, 24)])
+def test_every_hour_of_a_day_fires_in_spring(day: int, hours: int) -> None:
+    """An hourly schedule has as many firings as the day has hours: 23 when one is skipped."""
+    assert len(_hourly(datetime(2026, 3, day, tzinfo=BERLIN))) == hours
+
+
+def test_every_hour_of_a_day_fires_in_autumn() -> None:
+    """The hour that comes twice fires twice, an hour apart."""
+    fired = _hourly(datetime(2026, 10, 25, tzinfo=BERLIN))
+    assert [(after - before) for before, after in pairwise(fired)] == [timedelta(hours=1)] * 24
+
+
+def _hourly(midnight: datetime) -> list[datetime]:
+    """The firings of the day that begins then."""
+    next_day = (midnight + DAY).astimezone(UTC)
+    one = schedule("0 * * * *", Misfire.ALL, zone=BERLIN.key)
+    return one.due(next_run_at=midnight.astimezone(UTC), now=next_day - timedelta(seconds=1))
 
 
 def test_an_expression_that_makes_no_sense_is_refused() -> None:

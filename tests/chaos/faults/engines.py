@@ -138,7 +138,10 @@ async def backends(scene: Scene) -> None:
     )
     for _ in range(scene.times(10, 2)):
         await _backlog(scene)
-        await scene.rows(cut)
+        # Again and again, so that every part of both workers is hit in the middle of a step.
+        for _ in range(10):
+            await scene.rows(cut)
+            await asyncio.sleep(scene.rng.uniform(0.05, 0.2))
         await scene.hit()
         await scene.recovered()
 

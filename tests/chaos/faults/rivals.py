@@ -57,6 +57,7 @@ async def two_reapers(scene: Scene) -> None:
         worker.send(signal.SIGKILL)
         await asyncio.sleep(1.6 * HEARTBEAT)
         async with scene.database.engine.begin() as connection:
+            await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '2min'"))
             found = await connection.execute(ORPHANS, {"ids": ids, "left": LEASE - 1.3 * HEARTBEAT})
             scene.expect(bool(found.all()), "the worker that was killed had no job")
             await worker.restarted(starts)
