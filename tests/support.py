@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from sqlalchemy import insert, select, text
 
-from app.core.database import Base
 from app.core.enums import Role
 from app.core.jobs import JobMessage
 from app.models import AuthSession, Doctor, Job, Product, User
@@ -20,6 +19,7 @@ from app.services.calendar import instant
 from app.services.container import Container
 from app.tasks.attempt import Runner
 from app.tasks.bodies import bodies
+from tests.emptying import empty
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
@@ -96,12 +96,8 @@ class World:
 
     async def empty(self) -> None:
         """Take everything out that tests have written."""
-        # The signing keys belong to the installation: processes and `world` go on to sign with them.
-        tables = ", ".join(table.name for table in Base.metadata.sorted_tables if table.name != "signing_keys")
         async with self.database.engine.begin() as connection:
-            # The audit record refuses to be emptied; what the tests may is to turn triggers off, as superuser.
-            await connection.execute(text("SET LOCAL session_replication_role = replica"))
-            await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+            await empty(connection)
             # Processes remember principals by session, and are not told of a TRUNCATE: no session's number comes twice.
             await connection.execute(
                 text("SELECT setval(pg_get_serial_sequence('auth_sessions', 'id'), :number)"),
