@@ -262,6 +262,8 @@ def main() -> int:
     if arguments.run not in {api, worker, celery}:
         leave_multiprocess()
     try:
+        # Before the rest is loaded, which takes a second: what is wrong with them is said at once.
+        get_settings()
         arguments.run(arguments)
     except (ConfigurationError, DomainError) as error:
         print(error, file=sys.stderr)
