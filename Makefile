@@ -14,6 +14,8 @@ help: ## this list
 run: ## start everything on this machine (HOST, PORT; state in var/)
 	$(IN_VENV) -m deploy.local run
 
+# Every process that the tests start would compile the application anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: ## the tests, on real engines, three at a time: they wait a lot (ARGS="-k booking", ARGS="-n 0")
 	$(IN_VENV) -m pytest -n 3 --dist loadfile $(ARGS)
 
