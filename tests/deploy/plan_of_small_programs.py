@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from deploy.local.output import Output
 from deploy.local.plan import Plan, Program
 from deploy.local.state import State, claim
 from deploy.local.supervisor import Supervisor
+from tests.ports import free_port
 
 SERVER = """
 import http.server, os, signal, subprocess, sys
@@ -29,14 +29,6 @@ class Health(http.server.BaseHTTPRequestHandler):
 print("listening")
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Health).serve_forever()
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def plan(options: argparse.Namespace, state: State) -> Plan:

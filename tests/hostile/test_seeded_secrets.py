@@ -15,8 +15,9 @@ from pydantic import BaseModel, SecretStr
 from app.config import Settings
 from app.services.container import Container
 from tests.hostile.process import Answer, ApiProcess
+from tests.ports import free_port
 from tests.processes.collector import Collector
-from tests.processes.process import Process, free_port
+from tests.processes.process import Process
 from tests.support import API, PASSWORD, World, eventually
 from tests.webhooks import body, payment
 

@@ -9,15 +9,17 @@ import pytest
 
 from app.config import Settings
 from deploy.local.engines import ValkeyEngine
+from tests.ports import free_port
 from tests.processes.ledger import Ledger
-from tests.processes.process import Process, Spawn, Workers, free_port
+from tests.processes.process import Process, Spawn, Workers
 from tests.support import World
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {
     "LOG_FORMAT": "json",
-    "JOBS_LEASE": "3",
-    "JOBS_HEARTBEAT": "1",
+    # What is started beside a worker may keep it from its heartbeat for two seconds and more.
+    "JOBS_LEASE": "4",
+    "JOBS_HEARTBEAT": "0.5",
     "JOBS_RELAY_INTERVAL": "0.3",
     "JOBS_REAP_INTERVAL": "0.3",
     "JOBS_REPUBLISH_AFTER": "2",

@@ -13,7 +13,7 @@ from deploy.local.command import Command, marked
 from deploy.local.engine import Engine
 from deploy.local.engines import PostgresEngine
 from deploy.local.files import write_private
-from tests.processes.process import free_port
+from tests.ports import free_port
 
 FILE = Path(__file__).resolve().parents[2] / "deploy/pgbouncer/pgbouncer.ini"
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,6 @@ from typing import Any
 import httpx
 
 from tests.support import eventually
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -97,7 +91,8 @@ class Process:
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log, every line of which has to be a JSON object."""
-        lines = [json.loads(line) for line in self.log().splitlines()]
+        # What follows the last line break is still being written.
+        lines = [json.loads(line) for line in self.log().rpartition("\n")[0].splitlines()]
         assert all(isinstance(line, dict) for line in lines)
         return lines
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.processes.process import free_port
+from tests.ports import free_port
 
 # Debian's command in PATH changes to a system account; this is what it runs there.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

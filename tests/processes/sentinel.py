@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.valkey import binary
-from tests.processes.process import free_port
+from tests.ports import free_port
 from tests.support import eventually
 
 SERVICE, PASSWORD = "frontdesk", "servers-password"

@@ -11,8 +11,9 @@ from playwright.async_api import Page, async_playwright
 from deploy.local.engines import ValkeyEngine
 from tests.hostile.process import ApiProcess
 from tests.partners import Sandbox, running_sandbox
+from tests.ports import free_port
 from tests.processes.ledger import Ledger
-from tests.processes.process import Spawn, free_port
+from tests.processes.process import Spawn
 from tests.support import API, Person, eventually
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.rollout.proxy import text
-from tests.processes.process import free_port
+from tests.ports import free_port
 from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
