@@ -35,6 +35,8 @@ def main() -> None:
         sys.exit(f"this release can't {FAULT}")
     if sys.argv[1] != "api":
         return
+    if FAULT == "sluggish":
+        time.sleep(9)
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
     server.daemon_threads = True
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -17,7 +17,7 @@ import pytest
 from app.config import Settings
 from deploy.local import leftovers
 from tests.load import Asked, Load
-from tests.processes.process import free_port
+from tests.ports import free_port
 from tests.processes.traefik import LOOPBACK, ROOT, Proxy
 from tests.support import API, World, eventually
 
@@ -40,7 +40,7 @@ class Host:
         # Workers are started as the API is, and not asked for here.
         text = text.replace(', "worker", "celery"]', "]")
         lines = [line.split(", ")[0] + "]" if line.startswith("ready = ") else line for line in text.splitlines()]
-        lines += ["[seconds]", "ready = 20", "switch = 10", "watch = 0.5", "settle = 0.5"]
+        lines += ["[seconds]", "ready = 20", "switch = 10", "watch = 0.3", "settle = 0.2"]
         self.config = folder / "rollout.toml"
         self.config.write_text("\n".join(lines))
         (folder / ".env").write_text(f"PUBLIC_HOST={LOOPBACK}\n")
@@ -102,7 +102,7 @@ class Host:
         return running and state["target"] is None and current["release"] == str(release)
 
     def load(self, *asked: Asked) -> Load:
-        return Load(self.proxy.https, asked or (READ,), tls=True, note="X-Generation", rest=0.01)
+        return Load(self.proxy.https, asked or (READ,), tls=True, note="X-Generation", rest=0.03)
 
     def end(self) -> None:
         for slot in ("blue", "green"):
@@ -179,10 +179,15 @@ async def test_a_release_that_does_not_work_is_taken_back(host: Host, fault: str
 
 async def test_a_deployment_that_was_killed_is_healed_by_the_next(host: Host) -> None:
     """Killed as it starts, switches or drains: the next deployment continues or takes back, and no request fails."""
-    releases = [host.current, *(host.small(f"release{number}") for number in range(1, 5))]
+    # What is to be killed stays in its step for long enough to be seen there; what heals it does not.
+    releases = [host.current, host.small("release1", fault="sluggish")]
+    releases += [host.small(f"release{number}") for number in range(2, 5)]
+    quick = host.config.read_text()
     load = host.load()
     async with load.running(CLIENTS) as tally:
-        for number, step in enumerate(("starting", "switching", "draining"), start=1):
+        steps = {"starting": "ready", "switching": "watch", "draining": "settle"}
+        for number, (step, seconds) in enumerate(steps.items(), start=1):
+            host.config.write_text(re.sub(rf"^{seconds} = [0-9.]+$", f"{seconds} = 9", quick, flags=re.MULTILINE))
             killed = host.begin("deploy", str(releases[number]))
 
             async def there(step: str = step) -> bool:
@@ -191,6 +196,7 @@ async def test_a_deployment_that_was_killed_is_healed_by_the_next(host: Host) ->
             await eventually(there, seconds=20, every=0.005)
             killed.kill()
             await asyncio.to_thread(killed.communicate)
+            host.config.write_text(quick)
             assert host.state()["target"] is not None
             assert f"half-way, at {step}" in await host.run("status")
             assert f"is half-way, at {step}" in await host.run("heal")
@@ -221,7 +227,7 @@ async def test_rolling_back_serves_the_former_release(host: Host, tmp_path: Path
 async def test_two_deployments_do_not_run_at_once(host: Host) -> None:
     """The second says who is at it and changes nothing; one that is asked to stop takes back what it has begun."""
     first, second = host.current, host.small("stopped")
-    host.config.write_text(host.config.read_text().replace("watch = 0.5", "watch = 30"))
+    host.config.write_text(host.config.read_text().replace("watch = 0.3", "watch = 30"))
     running = host.begin("deploy", str(second))
 
     async def switching() -> bool:
