@@ -33,6 +33,9 @@ PASSWORD = "a password of the tests"
 EMAIL = "outage@example.com"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ALL_AT_ONCE = 40
+REDIS_TIMEOUT = 2.0
+SLACK = 2.0
+"""How much longer than it a promised time may take on a machine that is busy with other things."""
 
 
 class Clinic:
@@ -49,6 +52,7 @@ class Clinic:
         environment = {
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.valkey.url,
+            "REDIS_TIMEOUT": str(REDIS_TIMEOUT),
             "FIRST_SUPERADMIN_EMAIL": EMAIL,
             "FIRST_SUPERADMIN_PASSWORD": PASSWORD,
             "LOG_FORMAT": "json",
@@ -157,7 +161,7 @@ async def test_postgres_stopped(clinic: Clinic) -> None:
     clinic.postgres.stop()
     started = time.monotonic()
     refused(await clinic.needing_postgres())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 1 + SLACK
     assert await clinic.failing_parts() == {"database", "migrations"}
     clinic.postgres.start()
     await eventually(clinic.well)
@@ -181,7 +185,7 @@ async def test_postgres_hanging(clinic: Clinic) -> None:
         started = time.monotonic()
         lists = [clinic.api.get(f"{API}/appointments", clinic.headers) for _ in range(ALL_AT_ONCE)]
         kinds, *answers = await asyncio.gather(clinic.needing_postgres(), asyncio.gather(*lists))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 5 + SLACK
         refused(kinds + answers[0])
         assert await clinic.failing_parts() == {"database", "migrations"}
     await eventually(clinic.well)
@@ -189,7 +193,7 @@ async def test_postgres_hanging(clinic: Clinic) -> None:
 
 async def test_patience_is_the_whole_of_it(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is given up on a hung server is given up at once, in reads and in transactions: no polite good-bye."""
-    monkeypatch.setattr(database_module, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(database_module, "ANSWER_WITHIN", 1)
     database = Database(DatabaseSettings(url=SecretStr(clinic.postgres.url)), role="api")
     one = select(literal(1))
 
@@ -201,7 +205,7 @@ async def test_patience_is_the_whole_of_it(clinic: Clinic, monkeypatch: pytest.M
     with frozen(clinic.postgres.pid):
         started = time.monotonic()
         failures = await asyncio.gather(database.read.scalar(one), write(), return_exceptions=True)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1 + SLACK
     assert [type(failure) for failure in failures] == [TimeoutError, TimeoutError]
     assert await database.read.scalar(one) == 1
     await database.close()
@@ -215,7 +219,7 @@ async def test_every_connection_of_the_pool_taken(clinic: Clinic) -> None:
         await connection.execute("LOCK TABLE doctors IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
         lists = await asyncio.gather(*[clinic.api.get(f"{API}/doctors") for _ in range(ALL_AT_ONCE)])
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 5 + SLACK
         refused(list(lists))
     await connection.close()
     assert await clinic.well()
@@ -246,7 +250,7 @@ async def test_redis_stopped(clinic: Clinic) -> None:
     assert await clinic.failing_parts() == {"redis"}
     started = time.monotonic()
     answers = [await clinic.book(), await clinic.book(), await clinic.sign_in()]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < REDIS_TIMEOUT
     assert [answer.status for answer in answers] == [201, 201, 200]
     assert await clinic.sql("SELECT count(*) FROM jobs WHERE name = 'mail.appointment'") == before + 2
     clinic.valkey.start()
@@ -258,12 +262,12 @@ async def test_redis_hanging(clinic: Clinic) -> None:
     with frozen(clinic.valkey.pid):
         started = time.monotonic()
         booked = await asyncio.gather(*[clinic.book() for _ in range(10)])
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < REDIS_TIMEOUT
         assert {answer.status for answer in booked} == {201}
-        assert (await clinic.sign_in()).status == 200
-        assert time.monotonic() - started < 3
-        assert (await clinic.sign_in()).status == 200
-        assert time.monotonic() - started < 3.5
+        for limit in (2 * REDIS_TIMEOUT, REDIS_TIMEOUT):
+            started = time.monotonic()
+            assert (await clinic.sign_in()).status == 200
+            assert time.monotonic() - started < limit
         assert await clinic.failing_parts() == {"redis"}
     await eventually(clinic.well)
 
@@ -276,9 +280,13 @@ async def test_a_fault_of_ours_says_nothing_of_itself(clinic: Clinic) -> None:
     for answer in answers:
         assert (answer.status, answer.code) == (500, "internal_error")
         assert answer.json()["detail"] == "Something went wrong on our side; it has been logged."
+
+    async def logged() -> bool:
+        log = clinic.api.log.read_text()
+        return '"unhandled error"' in log and all(answer.headers["x-request-id"] in log for answer in answers)
+
+    await eventually(logged)
     log = clinic.api.log.read_text()
-    assert '"unhandled error"' in log
-    assert answers[0].headers["x-request-id"] in log
     assert "[parameters:" not in log
     assert PASSWORD not in log
     assert await clinic.well()

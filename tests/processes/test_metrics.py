@@ -44,7 +44,12 @@ async def test_what_a_killed_worker_has_counted_is_still_counted(crowd: ApiProce
     for _ in range(30):
         await crowd.get(f"{API}/doctors")
     name = "http_request_duration_seconds_count"
-    assert sum(values(await scraped(), name)) == 30
+
+    async def all_counted() -> bool:
+        # A request is counted after its answer has gone out.
+        return sum(values(await scraped(), name)) == 30
+
+    await eventually(all_counted)
     pids = {int(file.stem.rpartition("_")[2]) for file in (tmp_path / "metrics").glob("gauge_livesum_*.db")}
     log = crowd.log.read_text()
     victim = next(pid for pid in pids if f'"pid": {pid}' in log)

@@ -139,9 +139,12 @@ async def test_the_service_runs_behind_it(
             done = await world.scalar("SELECT count(*) FROM jobs WHERE status = 'succeeded' AND name LIKE 'mail.%'")
             return int(done) == 2 and len(world.mails()) == 2
 
+        async def listens() -> bool:
+            return "listening for changes" in api.log.read_text()
+
         await eventually(mailed, seconds=30)
         # The principal is remembered, as without a pooler: the API hears of changes on a connection past it.
-        assert "listening for changes" in api.log.read_text()
+        await eventually(listens)
         answers = await asyncio.gather(*(client.get(f"{API}/appointments?count=true", headers=ann) for _ in range(90)))
         assert {answer.status_code for answer in answers} == {200}
         assert (await client.post(f"{API}/auth/logout", json={"refresh_token": tokens["refresh_token"]})).is_success

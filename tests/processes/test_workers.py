@@ -56,9 +56,14 @@ async def test_both_workers_do_their_jobs_and_answer_their_operator(ledger: Ledg
         metrics = (await process.get("/metrics")).text
         assert f'frontdesk_jobs_total{{name="{name}",outcome="succeeded"}} 1.0' in metrics
         assert "frontdesk_build_info{" in metrics
-    shown = (await worker.get("/metrics")).text
-    for metric in ("frontdesk_postgres_connections{", "frontdesk_redis_clients ", "frontdesk_db_pool_size "):
-        assert metric in shown
+
+    async def all_shown() -> bool:
+        # They are looked at from time to time.
+        shown = (await worker.get("/metrics")).text
+        metrics = ("frontdesk_postgres_connections{", "frontdesk_redis_clients ", "frontdesk_db_pool_size ")
+        return all(metric in shown for metric in metrics)
+
+    await eventually(all_shown)
     assert [path.stem for path in mails(ledger)] == [(await ledger.job(mail)).result["message_id"].strip("<>")]
     assert len(files(ledger, await ledger.job(report))) == 1
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import JobSettings, StreamSettings
 from app.core.context import Cause, bound
-from app.core.job_changes import RedisAnnouncer, use_announcer
+from app.core.job_changes import CHANGED, RedisAnnouncer, use_announcer
 from app.core.jobs import JobMessage, JobStatus, enqueue
 from app.core.shutdown import begin_shutdown
 from app.services.container import Container
@@ -70,14 +70,14 @@ async def announced(container: Container) -> AsyncIterator[None]:
     use_announcer(None)
 
 
-async def settled(container: Container) -> None:
+async def settled(container: Container, job_id: int) -> None:
     """The process hears what is announced from now on."""
 
     async def check() -> bool:
-        return container.job_events._channel is not None
+        ((_, listeners),) = await container.redis.pubsub_numsub(f"{CHANGED}{job_id}")
+        return bool(listeners)
 
     await eventually(check)
-    await asyncio.sleep(0.1)
 
 
 async def test_each_change_arrives_and_then_the_end(
@@ -95,7 +95,7 @@ async def test_each_change_arrives_and_then_the_end(
 
     stream = asyncio.create_task(follow(client, person, job_id))
     await looked_on(container, job_id)
-    await settled(container)
+    await settled(container, job_id)
     assert await runner(world, body).run(job_id) is JobStatus.SUCCEEDED
     answer = await stream
     assert answer.status_code == 200
@@ -128,7 +128,7 @@ async def test_a_client_that_comes_again_is_told_what_it_has_missed(
 
     stream = asyncio.create_task(follow(client, person, job_id, **{"Last-Event-ID": "1"}))
     await looked_on(container, job_id)
-    await settled(container)
+    await settled(container, job_id)
     await runner(world, body).run(job_id)
     events = parse((await stream).text)
     assert [one["job"]["status"] for one in events] == ["running", "succeeded"]
