@@ -63,12 +63,12 @@ def sleeper() -> Iterator[Start]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], None]:
-    """Waits up to ten seconds for a condition, and fails when it does not come."""
+    """Waits up to half a minute for a condition, and fails when it does not come."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, "it did not come true within 10 s"
+            assert time.monotonic() < deadline, "it did not come true within 30 s"
             time.sleep(0.02)
 
     return wait

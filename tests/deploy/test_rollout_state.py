@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,12 +83,13 @@ import subprocess, sys
 from pathlib import Path
 from deploy.rollout.state import Journal
 with Journal(Path(sys.argv[1])).lock() as lock:
-    subprocess.Popen(["sleep", "1"], pass_fds=(lock,))
+    subprocess.Popen(["sh", "-c", "until [ -e over ]; do sleep 0.02; done"], cwd=sys.argv[1], pass_fds=(lock,))
 """
     subprocess.run([sys.executable, "-c", begun, str(tmp_path)], cwd=ROOT, check=True)
-    began = time.monotonic()
+    over = tmp_path / "over"
+    threading.Timer(0.5, over.touch).start()
     with Journal(tmp_path).lock():
-        assert time.monotonic() - began > 0.3
+        assert over.exists()
 
 
 def test_what_can_not_be_written_is_named(tmp_path: Path) -> None:

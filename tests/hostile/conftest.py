@@ -8,7 +8,7 @@ from app.config import Settings
 from tests.hostile.process import ApiProcess
 
 BODY_LIMIT = 256 * 1024
-BODY_TIMEOUT = 1.0
+BODY_TIMEOUT = 2.0
 
 
 @pytest.fixture(scope="session")

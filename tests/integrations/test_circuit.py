@@ -21,7 +21,7 @@ from app.services.container import Container
 from tests.integrations.partner import OK, QUICK, Partner, client, outcomes
 from tests.support import eventually
 
-RULES = replace(QUICK, attempts=1, failures=3, open_for=0.2)
+RULES = replace(QUICK, attempts=1, failures=3, open_for=0.6)
 BROKEN = httpx.Response(500)
 Make = Callable[[], Circuit]
 
@@ -86,7 +86,7 @@ async def test_answers_to_calls_from_before_it_opened_change_nothing(circuit: Ci
 
 async def test_a_probe_that_never_answers_is_replaced(container: Container) -> None:
     """A process that dies while it tries does not keep the circuit open for good."""
-    rules = replace(RULES, total=0.2)
+    rules = replace(RULES, total=0.6)
     for circuit in (LocalCircuit(rules), Circuits(container.redis).of(token_hex(4), rules)):
         await record(circuit, False, False, False)
         await asyncio.sleep(rules.open_for + 0.05)

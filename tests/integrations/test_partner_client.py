@@ -72,9 +72,9 @@ async def test_a_repeated_call_that_succeeds_is_a_success() -> None:
 @pytest.mark.parametrize("form", ["seconds", "date"])
 async def test_retry_after_is_honoured(form: str, status: int) -> None:
     """The second attempt waits for as long as the partner asked, in either form, whatever it refuses with."""
+    started = time.monotonic()
     asked = "0.4" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     partner = Partner(httpx.Response(status, headers={"Retry-After": asked}), OK)
-    started = time.monotonic()
     await client(partner, policy=replace(QUICK, total=10, queue=5)).read()
     assert time.monotonic() - started >= (0.4 if form == "seconds" else 0.9)
 

@@ -87,7 +87,9 @@ async def test_two_that_block_each_other_both_succeed(
     """A real deadlock: each holds its doctor and wants the other's; PostgreSQL ends one, which succeeds later."""
     people, doctors = [await world.person() for _ in range(2)], [await world.doctor() for _ in range(2)]
     cross = (
-        "IF nextval('attempts') <= 2 THEN PERFORM pg_sleep(0.15); END IF;"
+        # Both have come so far before either goes on.
+        "IF nextval('attempts') <= 2 THEN"
+        " WHILE (SELECT last_value FROM attempts) < 2 LOOP PERFORM pg_sleep(0.01); END LOOP; END IF;"
         " PERFORM 1 FROM doctors WHERE id = 3 - NEW.doctor_id FOR NO KEY UPDATE;"
     )
     async with trigger(world, cross):

@@ -229,7 +229,7 @@ async def test_a_running_job_keeps_its_lease(world: World) -> None:
         return "done"
 
     job_id = await send(world)
-    assert await runner(world, body, lease=1, heartbeat=0.1).run(job_id) is JobStatus.SUCCEEDED
+    assert await runner(world, body, lease=30, heartbeat=0.1).run(job_id) is JobStatus.SUCCEEDED
     assert (await row(world, job_id)).attempt == 1
 
 
