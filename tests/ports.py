@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from itertools import cycle
 
 HOST = "127.0.0.1"
@@ -16,7 +17,7 @@ def _own() -> range:
     return range(FIRST + worker * SHARE, FIRST + (worker + 1) * SHARE)
 
 
-_ports = cycle([*_own()[os.getpid() % SHARE :], *_own()[: os.getpid() % SHARE]])
+_ports: Iterator[int] = cycle([*_own()[os.getpid() % SHARE :], *_own()[: os.getpid() % SHARE]])
 
 
 def free_port() -> int:

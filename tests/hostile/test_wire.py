@@ -7,7 +7,8 @@ from statistics import median
 
 from app.config import Settings
 from tests.hostile.conftest import BODY_LIMIT, BODY_TIMEOUT
-from tests.hostile.process import HOST, ApiProcess
+from tests.hostile.process import ApiProcess
+from tests.ports import HOST
 from tests.support import API, World, eventually
 
 MEGABYTE = 1024 * 1024
