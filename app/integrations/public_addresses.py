@@ -46,6 +46,9 @@ _REFUSED = [
 # All other IPv6 is refused by not being in here: loopback, IPv4-mapped and -compatible, NAT64, local, link-local,
 # multicast, and whatever IANA has not given out yet.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
+# Names that never lead to the public internet (RFC 6761, 6762, 8375, and ICANN's for private use): refused even where
+# the name has no address yet.
+_PRIVATE_NAMES = ("localhost", "local", "internal", "home.arpa")
 
 
 class AddressRefused(Exception):
@@ -113,6 +116,12 @@ def is_public(address: Address) -> bool:
     return not any(address.version == network.version and address in network for network in _REFUSED)
 
 
+def is_private_name(host: str) -> bool:
+    """Whether the name is, or lies below, one that is kept for private networks."""
+    name = "." + host.lower().rstrip(".")
+    return any(name.endswith("." + private) for private in _PRIVATE_NAMES)
+
+
 async def checked_addresses(
     resolver: Resolver, policy: AddressPolicy, *, scheme: str, host: str, port: int
 ) -> Sequence[Address]:
@@ -122,6 +131,8 @@ async def checked_addresses(
     """
     if scheme != "https" and not policy.has_exceptions:
         raise AddressRefused("must be an https address")
+    if is_private_name(host) and not policy.has_exceptions:
+        raise AddressRefused("leads to an address that is not public")
     try:
         addresses: Sequence[Address] = [ip_address(host.strip("[]"))]
     except ValueError:
