@@ -66,6 +66,7 @@ async def test_the_document_is_good_to_read(api: ApiProcess) -> None:
     signing_in, flows = paths["/api/v1/auth/token"]["post"], document["components"]["securitySchemes"]
     assert {"200", "400", "401"} <= signing_in["responses"].keys()
     assert "/TokenProblem" in str(signing_in["responses"]["400"])
+    assert "mfa_required" in signing_in["responses"]["400"]["description"]
     assert flows["OAuth2PasswordBearer"]["flows"].keys() == {"password", "clientCredentials"}
     assert "409" in paths["/api/v1/jobs/{job_id}/result"]["get"]["responses"]
     assert "415" in paths["/api/v1/doctors/{doctor_id}/photo"]["put"]["responses"]
