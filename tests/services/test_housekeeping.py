@@ -1,11 +1,13 @@
 """What is cut back, and what stays."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from app.core.jobs import enqueue_many
+from app.crud import job_control
 from app.integrations.storage import ObjectMissing
 from app.schemas.messages.housekeeping import Prune, Pruned, SendDueReminders
 from app.services.container import Container
@@ -60,6 +62,19 @@ async def test_finished_jobs_go_after_their_time_and_their_files_with_them(world
     with pytest.raises(ObjectMissing):
         await container.storage.size("reports/old.csv")
     assert await container.storage.size("reports/new.csv") == 1
+
+
+async def test_a_job_that_is_repeated_while_it_is_found_to_be_old_stays(world: World) -> None:
+    """Between the look and the deletion somebody gives a failed job another attempt: it is not deleted."""
+    repeated, old = await add_job(world, "failed", 91), await add_job(world, "failed", 91)
+    kept = timedelta(days=14)
+    found = await job_control.finished_before(world.database.read, kept=kept, failed_kept=kept, limit=10)
+    assert {row.id for row in found} == {repeated, old}
+    async with world.database.session_scope() as session:
+        await job_control.revive(session, repeated)
+    async with world.database.session_scope() as session:
+        assert await job_control.delete_finished(session, [row.id for row in found]) == 1
+    assert await ids(world, "jobs") == {repeated}
 
 
 async def test_a_large_backlog_is_cut_in_batches(
