@@ -1,8 +1,10 @@
 """One log pipeline for our code and for every library: JSON lines, or colours in a terminal."""
 
-import json
 import logging
 import sys
+from functools import lru_cache
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # typeshed has no C
+from time import gmtime, strftime, time_ns
 from typing import Any, TextIO
 
 import structlog
@@ -27,30 +29,37 @@ def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     return event
 
 
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
+
+
+def _add_timestamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # The time that structlog's own would write; all lines of a second share most of it.
+    seconds, rest = divmod(time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
+    return event
+
+
 def _shared(process: str) -> list[Processor]:
     def add_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event
 
-    return [
-        merge_fields,
-        add_process,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-        _drop_color_message,
-    ]
+    return [merge_fields, add_process, structlog.stdlib.add_log_level, _add_timestamp]
 
 
-# Made once: `json.dumps` with a `default` makes a new encoder for every line.
-_encoder = json.JSONEncoder(default=str)
+# What `json.dumps(event, default=str)` makes anew for every line, a fifth of the time a line takes. Nothing is in a
+# ring: redaction has cut the depth.
+_chunks = c_make_encoder(None, str, encode_basestring_ascii, None, ": ", ", ", False, False, True)
 
 
-def _to_json(event: EventDict, **_: Any) -> str:
-    return _encoder.encode(event)
+def _to_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    return "".join(_chunks(event, 0))
 
 
 def _renderers(*, console: bool, colours: bool) -> list[Processor]:
-    form: Processor = structlog.processors.JSONRenderer(_to_json)
+    form: Processor = _to_json
     if console:
         form = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
     # The traceback becomes text before it is redacted, whoever shows it.
@@ -72,7 +81,12 @@ def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | N
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[
+                structlog.stdlib.ExtraAdder(),
+                _drop_color_message,
+                *shared,
+                structlog.stdlib.add_logger_name,
+            ],
             processors=[_as_ours, *renderers],
         )
     )

@@ -70,6 +70,8 @@ class EdgeMiddleware:
         self._on_error = on_error
         self._body_limit = body
         self._uploads = uploads
+        # Bound once: what `get_logger` gives looks for its logger at every line.
+        self._log = log.bind()
         self._headers = list((_HEADERS | (_HSTS if hsts else {})).items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,9 +119,20 @@ class EdgeMiddleware:
                 seconds = time.perf_counter() - started
                 # RFC 9110 has no status for it; nginx's 499 is the field's habit.
                 observe(scope, status or _CLIENT_CLOSED, seconds)
-                _log_access(scope, asked, status or _CLIENT_CLOSED, seconds)
+                self._log_access(scope, asked, status or _CLIENT_CLOSED, seconds)
                 if status >= 500:
                     _keep_failure(scope, status, seconds, traceparent)
+
+    def _log_access(self, scope: Scope, method: str, status: int, seconds: float) -> None:
+        client = scope.get("client")
+        self._log.info(
+            "request",
+            method=method,
+            path=scope["path"],
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            client=client[0] if client else None,
+        )
 
     def _body(self, scope: Scope, receive: Receive) -> "_Body | None":
         """None for a request that has no body."""
@@ -202,16 +215,4 @@ def _keep_failure(scope: Scope, status: int, seconds: float, traceparent: str) -
             "http.route": template,
             "http.response.status_code": status,
         },
-    )
-
-
-def _log_access(scope: Scope, method: str, status: int, seconds: float) -> None:
-    client = scope.get("client")
-    log.info(
-        "request",
-        method=method,
-        path=scope["path"],
-        status=status,
-        duration_ms=round(seconds * 1000, 2),
-        client=client[0] if client else None,
     )

@@ -7,17 +7,22 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.config import LogSettings
 from app.core.context import Cause, bind_user, bound, current_cause
 from app.core.logging import configure_logging, get_logger
+from app.core.middleware import BodyLimit, EdgeMiddleware
 from app.services.container import Container
 
 LIBRARIES = ["uvicorn.error", "gunicorn.error", "celery", "celery.worker", "arq.worker", "sqlalchemy.engine", "asyncio"]
@@ -77,6 +82,78 @@ def test_a_line_of_ours_is_one_object(log: Log) -> None:
         "doctor_id": 5,
         "at": "2026-01-02 00:00:00+00:00",
     }
+
+
+def test_a_line_is_what_json_dumps_makes(log: Log) -> None:
+    """To the byte: with what is not ASCII escaped, halves of surrogate pairs and line separators too."""
+    get_logger("app.thing").info(
+        'é\u2028\ud800"\\\x00%s {}',
+        **{"na\u0000me %s": "x"},
+        nested={"list": [1, None, True, {"deep": ("a", 2.50)}], 3: b"bytes"},
+        number=1e-7,
+        huge=10**30,
+        lost=float("nan"),
+        flag=False,
+        nothing=None,
+        of={"set"},
+    )
+    (text,) = log.text.splitlines()
+    assert text == json.dumps(json.loads(text))
+    assert json.loads(text)["event"] == 'é\u2028\ud800"\\\x00%s {}'
+    assert json.loads(text)["nested"] == {"list": [1, None, True, {"deep": ["a", 2.5]}], "3": "bytes"}
+
+
+def test_the_timestamp_is_the_time(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In UTC and microseconds, as `datetime` writes it, where the second, the day and the year change between lines."""
+    times = [
+        datetime(2027, 12, 31, 23, 59, 59, 999_999, UTC),
+        datetime(2028, 1, 1, 0, 0, 0, 0, UTC),
+        datetime(2028, 2, 29, 9, 5, 7, 1, UTC),
+        datetime(2028, 2, 29, 9, 5, 7, 120_000, UTC),
+        # The clock was set back.
+        datetime(2028, 2, 29, 9, 5, 6, 999_999, UTC),
+    ]
+    moments = iter((one - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000 + 999 for one in times)
+    monkeypatch.setattr("app.core.logging.time_ns", lambda: next(moments))
+    for _ in times:
+        get_logger("app.thing").info("now")
+    written = [one.isoformat(timespec="microseconds").replace("+00:00", "Z") for one in times]
+    assert [line["timestamp"] for line in log.lines] == written
+
+
+async def test_the_line_of_a_request(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has what was asked, by whom, what came of it and how long it took, and the ids that other lines have, too."""
+
+    async def answer(_: Scope, __: Receive, send: Send) -> None:
+        bind_user(7)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def fail(request: Request, error: Exception) -> Response:
+        raise error
+
+    # The module's own keeps to the pipeline of its first line.
+    monkeypatch.setattr("app.core.middleware.log", get_logger("app.access"))
+    edge = EdgeMiddleware(answer, on_error=fail, body=BodyLimit(1, 1), uploads={}, hsts=False)
+    headers = {"X-Request-ID": "r1", "traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://test") as client:
+        await client.get("/path?token=hunter2", headers=headers)
+    (line,) = log.lines
+    assert line.pop("timestamp")
+    assert 0 <= line.pop("duration_ms") < 5000
+    assert list(line.items()) == [
+        ("source", "app.access"),
+        ("method", "GET"),
+        ("path", "/path"),
+        ("status", 204),
+        ("client", "127.0.0.1"),
+        ("event", "request"),
+        ("request_id", "r1"),
+        ("trace_id", "a" * 32),
+        ("user_id", 7),
+        ("process", "test"),
+        ("level", "info"),
+    ]
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
