@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.config import Settings, get_settings
+from app.core.application import Application
 from app.core.connections import check_connections
 from app.core.hosts import Cors, TrustedHosts
 from app.core.job_changes import RedisAnnouncer, use_announcer
@@ -79,8 +80,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(stop_tracing)
 
 
-def _untraced(settings: Settings) -> Callable[[MutableMapping[str, Any]], bool]:
-    return lambda scope: scope["path"] in SILENT_PATHS or not traces(scope, settings.telemetry)
+def _traced(settings: Settings) -> Callable[[MutableMapping[str, Any]], bool]:
+    return lambda scope: scope["path"] not in SILENT_PATHS and traces(scope, settings.telemetry)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -88,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     configure_logging(settings.log, process="api")
     start_tracing(settings.telemetry, process="api")
-    app = FastAPI(
+    app = Application(
         title="Frontdesk",
         version=__version__,
         description=DESCRIPTION,
@@ -98,7 +99,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # An unknown path is 404 in the one form; a redirect would repeat whatever the Host header said.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.docs_served else None,
-        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _untraced(settings)},
+        telemetry={"metrics": False, "logs": False, "operation_spans": False},
+        traced=_traced(settings),
     )
     app.state.settings = settings
     for module in (
