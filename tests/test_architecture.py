@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STARTED_BY: Mapping[str, frozenset[str]] = {
     "app.__main__": frozenset(),
     "app.server": frozenset({"app.__main__"}),
-    "app.main": frozenset({"app.__main__", "app.server"}),
+    "app.server_processes": frozenset({"app.server"}),
+    "app.main": frozenset({"app.__main__", "app.server_processes"}),
     "app.tasks.worker": frozenset({"app.__main__"}),
     "app.tasks.celery_app": frozenset({"app.__main__"}),
     "app.sandbox.server": frozenset({"app.__main__"}),

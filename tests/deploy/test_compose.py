@@ -9,7 +9,7 @@ import yaml
 
 from app.config.engines import JobSettings
 from app.config.serving import ApiSettings
-from app.server import OUTER_GRACE
+from app.server_processes import OUTER_GRACE
 from deploy.rollout.config import SLOTS, Config, read
 from deploy.rollout.errors import RolloutError
 

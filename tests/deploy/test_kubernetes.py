@@ -21,7 +21,7 @@ from app.config import ConfigurationError, Settings, load_settings
 from app.config.serving import PROCESS_BYTES
 from app.core import metrics
 from app.core.database_address import DatabaseAddress
-from app.server import OUTER_GRACE
+from app.server_processes import OUTER_GRACE
 from app.tasks import celery_app, worker
 from tests.deploy.kustomize import Resource, build, pod_template
 from tests.test_config import variables
