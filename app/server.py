@@ -22,6 +22,8 @@ _COMMON: dict[str, Any] = {
     "date_header": True,
     "timeout_keep_alive": KEEP_ALIVE_SECONDS,
     "http": BoundedHttpProtocol,
+    # Or a request that was sent before the last one was answered begins in its context: its user, its trace.
+    "reset_contextvars": True,
     # No route speaks WebSocket: its library is not even loaded, and an upgrade is ignored (RFC 9110, 7.8).
     "ws": "none",
 }
