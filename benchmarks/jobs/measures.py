@@ -25,7 +25,7 @@ from benchmarks.stats import percentile
 SLOTS = 20
 POLL, DEFAULT_POLL = "0.05", "0.5"
 FINISHED_ROWS = 1_000_000
-QUIET_SECONDS = 20
+QUIET_SECONDS = 60
 TURN = 50
 """How many claims in one of the databases before it is the other's turn: both then meet the same noise."""
 

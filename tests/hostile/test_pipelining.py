@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 
-from tests.hostile.process import HOST, ApiProcess
+from tests.hostile.process import ApiProcess
+from tests.ports import HOST
 from tests.support import API, World, eventually
 
 
