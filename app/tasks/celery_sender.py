@@ -28,15 +28,14 @@ class CelerySender:
     def send(self, rows: Sequence[AnyRow]) -> None:
         """Send every job's message, which blocks. Whatever the broker says is raised; some may have been sent then.
 
-        A kept connection may have been cut long ago: then all are sent again, and a job that is named twice is claimed
-        once.
+        What is raised ends the connection, too: the next sending makes another, of whoever answers then.
         """
         with self._lock:
             try:
-                if self._connection is None or not self._sent(self._connection, rows):
+                if self._connection is None:
                     self._connection = self._celery.connection_for_write()
                     self._connection.ensure_connection(max_retries=1, timeout=self._patience)
-                    self._send(self._connection, rows)
+                self._send(self._connection, rows)
             except BaseException:
                 self._drop()
                 raise
@@ -58,14 +57,6 @@ class CelerySender:
         if self._connection is not None:
             self._connection.collect()
             self._connection = None
-
-    def _sent(self, connection: Connection, rows: Sequence[AnyRow]) -> bool:
-        try:
-            self._send(connection, rows)
-        except Exception:  # noqa: BLE001 - the broker is asked again, and that answer counts
-            self._drop()
-            return False
-        return True
 
     def _send(self, connection: Connection, rows: Sequence[AnyRow]) -> None:
         producer: Producer = self._celery.amqp.Producer(connection)

@@ -344,11 +344,7 @@ async def test_a_killed_backup_leaves_no_backup(place: Place, world: World) -> N
 async def test_the_loop_backs_up_when_it_is_time(place: Place) -> None:
     """It makes a backup when the last one is too old, none when it is not, goes on after a failure, ends on SIGTERM."""
     process = place.run("backup", "--loop")
-
-    async def made() -> bool:
-        return len(await place.service().names()) == 1
-
-    await eventually(made, seconds=30)
+    await eventually(place.service().names, seconds=30)
     process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(process.communicate)
     assert process.returncode == 0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from app.config import JobSettings
 from app.core.database import AnyRow
@@ -155,4 +156,18 @@ async def test_a_connection_that_was_cut_is_made_again(container: Container, cel
     await container.redis.client_kill_filter(skipme=True)
     await asyncio.to_thread(sender.send, rows(2, first=100))
     assert await cast("Awaitable[int]", container.redis.llen(CELERY_LIST)) == 8
+    await asyncio.to_thread(sender.close)
+
+
+async def test_a_connection_over_which_something_was_refused_is_not_kept(container: Container, celery: Celery) -> None:
+    """The refusal is raised, and the next sending goes over another connection: to whoever is the broker by then."""
+    sender = CelerySender(celery, small=(), patience=1)
+    await container.redis.set(CELERY_LIST, "no list")
+    with pytest.raises(OperationalError):
+        await asyncio.to_thread(sender.send, rows(1))
+    await container.redis.delete(CELERY_LIST)
+    before = int((await container.redis.info("stats"))["total_connections_received"])
+    await asyncio.to_thread(sender.send, rows(1))
+    assert int((await container.redis.info("stats"))["total_connections_received"]) > before
+    assert await cast("Awaitable[int]", container.redis.llen(CELERY_LIST)) == 1
     await asyncio.to_thread(sender.close)
