@@ -7,7 +7,7 @@ from sqlalchemy import exists, func, select, update
 
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.enums import AppointmentStatus
-from app.crud.base import CRUDBase, Where
+from app.crud.base import CRUDBase, Where, one_choice
 from app.models import Appointment, Doctor, User
 
 LIVE = (AppointmentStatus.BOOKED, AppointmentStatus.COMPLETED)
@@ -69,7 +69,7 @@ class AppointmentCRUD(CRUDBase[Appointment]):
         )
         statement = (
             update(Appointment)
-            .where(Appointment.id.in_(due))
+            .where(Appointment.id == one_choice(due))
             .values(reminded_at=func.now())
             .returning(Appointment.id, Appointment.starts_at)
         )

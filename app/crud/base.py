@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, any_, func, or_, select, tuple_
 
 from app.core.database import AnyRow, AnySelect, Base, ReadSession, WriteSession
 from app.core.listing import Filter, Operator, Page, PageQuery, Sort
@@ -22,6 +22,15 @@ _CONDITIONS: Mapping[Operator, Callable[[ColumnElement[Any], Any], ColumnElement
     "in": lambda column, values: column.in_(values),
     "contains": lambda column, text: column.icontains(text, autoescape=True),
 }
+
+
+def one_choice(ids: Select[int]) -> ColumnElement[Any]:
+    """What `ids`, a choice that locks its rows and has a limit, comes to: `column == one_choice(ids)`.
+
+    As `column IN (SELECT … LIMIT n FOR UPDATE)` the choice may be made anew for each row of the outer table, which is
+    the planner's to decide, and what is chosen the next time are other rows: more than n in the end.
+    """
+    return any_(func.array(ids.scalar_subquery()))
 
 
 class CRUDBase(Generic[ModelT]):

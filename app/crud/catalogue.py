@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import AnyRow, WriteSession
 from app.core.enums import OrderStatus, ProductSource
+from app.crud.base import one_choice
 from app.models import CatalogueRun, Order, OrderItem, Product
 
 VENDOR = "marketplace"
@@ -153,11 +154,10 @@ async def withdraw(session: WriteSession, *, run_id: int, limit: int) -> int:
         .order_by(Product.id)
         .limit(limit)
         .with_for_update(key_share=True)
-        .cte("gone")
     )
     statement = (
         update(Product)
-        .where(Product.id == gone.c.id)
+        .where(Product.id == one_choice(gone))
         .values(is_active=False, withdrawn_at=func.now(), version=Product.version + 1)
         .returning(Product.id)
     )

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_number, take_turns
 from app.core.job_changes import announce_change
 from app.core.jobs import LIVE, JobStatus, Priority, Progress
-from app.crud.base import CRUDBase, Where
+from app.crud.base import CRUDBase, Where, one_choice
 from app.crud.job_statements import CLAIM, RELEASED, SEEN, SUCCEED, UNWAITED
 from app.models import Job
 
@@ -179,7 +179,7 @@ class JobCRUD(CRUDBase[Job]):
         dead = Job.attempt >= Job.max_attempts
         statement = (
             update(Job)
-            .where(Job.id.in_(expired))
+            .where(Job.id == one_choice(expired))
             .values(
                 status=case((dead, JobStatus.FAILED.value), else_=JobStatus.QUEUED.value),
                 finished_at=case((dead, func.now()), else_=None),
@@ -247,7 +247,7 @@ class JobCRUD(CRUDBase[Job]):
         )
         statement = (
             update(Job)
-            .where(Job.id.in_(due), UNWAITED)
+            .where(Job.id == one_choice(due), UNWAITED)
             .values(published_at=func.now(), publications=Job.publications + 1)
             .returning(
                 Job.id,
