@@ -1,13 +1,16 @@
 """The steps that every job takes, each a statement that is made once: to put it together costs more than to run it.
 
-They take any number of jobs at a time, because what many ask for at once is then one round trip and one commit.
+What many ask for at once is one round trip and one commit. A single job has a form of its own: PostgreSQL plans a
+statement on an array of one anew each time, which takes as long as carrying it out (decision 106).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Interval,
     String,
     Text,
@@ -16,12 +19,16 @@ from sqlalchemy import (
     case,
     column,
     func,
+    literal_column,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.types import TypeEngine
 
 from app.core.jobs import JobStatus
+from app.crud.base import one_choice
 from app.models import Job
 
 # For the one transaction: its commit does not wait for the disk. Only for steps of which nothing is said to anybody and
@@ -43,60 +50,66 @@ SEEN = (
 )
 """What an onlooker is told of a change; the result, which may be large, is read when the job has ended."""
 
-# In one order for all, so that two claims of the same jobs never wait for each other.
-_due = (
-    select(Job.id)
-    .where(Job.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))), Job.status == JobStatus.QUEUED)
-    .where(Job.run_at <= func.now(), Job.name == func.any(bindparam("names", type_=ARRAY(String))))
-    .order_by(Job.id)
-    .with_for_update()
-)
-CLAIM = (
-    update(Job)
-    .where(Job.id.in_(_due), Job.status == JobStatus.QUEUED, UNWAITED)
-    .values(
-        status=JobStatus.RUNNING,
-        attempt=Job.attempt + 1,
-        lease_token=func.gen_random_uuid(),
-        lease_expires_at=func.now() + bindparam("seconds", type_=Interval),
-        started_at=func.now(),
-        version=Job.version + 1,
-    )
-    .returning(*Job.__table__.c)
-)
 
-_done = (
-    func.unnest(
-        bindparam("ids", type_=ARRAY(BigInteger)),
-        bindparam("leases", type_=ARRAY(Uuid)),
-        bindparam("results", type_=ARRAY(Text)),
-        bindparam("done", type_=ARRAY(BigInteger)),
-        bindparam("total", type_=ARRAY(BigInteger)),
-        bindparam("note", type_=ARRAY(Text)),
+def in_status(status: JobStatus) -> ColumnElement[bool]:
+    """As a constant: a plan that is kept has to know it, or it can't use an index of the jobs in that status alone."""
+    return Job.status == literal_column(f"'{status.value}'")
+
+
+def _claim(*which: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
+    names = Job.name == func.any(bindparam("names", type_=ARRAY(String)))
+    return (
+        update(Job)
+        .where(*which, in_status(JobStatus.QUEUED), Job.run_at <= func.now(), names, UNWAITED)
+        .values(
+            status=JobStatus.RUNNING,
+            attempt=Job.attempt + 1,
+            lease_token=func.gen_random_uuid(),
+            lease_expires_at=func.now() + bindparam("seconds", type_=Interval),
+            started_at=func.now(),
+            version=Job.version + 1,
+        )
+        .returning(*Job.__table__.c)
     )
-    .table_valued(
-        column("of", BigInteger),
-        column("lease", Uuid),
-        column("result", Text),
-        column("done", BigInteger),
-        column("total", BigInteger),
-        column("note", Text),
+
+
+# In one order for all, so that two claims of the same jobs never wait for each other.
+_wanted = select(Job.id).where(Job.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))).order_by(Job.id)
+CLAIM_MANY = _claim(Job.id == one_choice(_wanted.with_for_update()))
+CLAIM_ONE = _claim(Job.id == bindparam("of", type_=BigInteger))
+
+
+def _succeed(outcome: Mapping[str, ColumnElement[Any]]) -> ReturningUpdate[*tuple[Any, ...]]:
+    done, reported = outcome["done"], outcome["done"].is_not(None)
+    return (
+        update(Job)
+        .where(Job.id == outcome["of"], Job.lease_token == outcome["lease"], in_status(JobStatus.RUNNING))
+        .values(
+            status=JobStatus.SUCCEEDED,
+            result=outcome["json"].cast(JSONB),
+            error=None,
+            finished_at=func.now(),
+            progress_done=case((reported, done), else_=Job.progress_done),
+            progress_total=case((reported, outcome["total"]), else_=Job.progress_total),
+            progress_note=case((reported, outcome["note"]), else_=Job.progress_note),
+            **RELEASED,
+        )
+        .returning(*SEEN)
     )
+
+
+_OUTCOME: dict[str, type[TypeEngine[Any]]] = {
+    "of": BigInteger,
+    "lease": Uuid,
+    "json": Text,
+    "done": BigInteger,
+    "total": BigInteger,
+    "note": Text,
+}
+_outcomes = (
+    func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _OUTCOME.items()))
+    .table_valued(*(column(name, kind) for name, kind in _OUTCOME.items()))
     .render_derived(name="outcome")
 )
-_reported = _done.c.done.is_not(None)
-SUCCEED = (
-    update(Job)
-    .where(Job.id == _done.c.of, Job.lease_token == _done.c.lease, Job.status == JobStatus.RUNNING)
-    .values(
-        status=JobStatus.SUCCEEDED,
-        result=_done.c.result.cast(JSONB),
-        error=None,
-        finished_at=func.now(),
-        progress_done=case((_reported, _done.c.done), else_=Job.progress_done),
-        progress_total=case((_reported, _done.c.total), else_=Job.progress_total),
-        progress_note=case((_reported, _done.c.note), else_=Job.progress_note),
-        **RELEASED,
-    )
-    .returning(*SEEN)
-)
+SUCCEED_MANY = _succeed({name: _outcomes.c[name] for name in _OUTCOME})
+SUCCEED_ONE = _succeed({name: bindparam(name, type_=kind) for name, kind in _OUTCOME.items()})

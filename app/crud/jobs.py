@@ -18,7 +18,16 @@ from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_numb
 from app.core.job_changes import announce_change
 from app.core.jobs import LIVE, JobStatus, Priority, Progress
 from app.crud.base import CRUDBase, Where, one_choice
-from app.crud.job_statements import CLAIM, RELEASED, SEEN, SUCCEED, UNWAITED
+from app.crud.job_statements import (
+    CLAIM_MANY,
+    CLAIM_ONE,
+    RELEASED,
+    SEEN,
+    SUCCEED_MANY,
+    SUCCEED_ONE,
+    UNWAITED,
+    in_status,
+)
 from app.models import Job
 
 
@@ -66,6 +75,18 @@ class Success:
     progress: Progress | None = None
 
 
+def _outcome(success: Success) -> dict[str, Any]:
+    progress = success.progress
+    return {
+        "of": success.job_id,
+        "lease": success.lease,
+        "json": json.dumps(success.result),
+        "done": progress.done if progress else None,
+        "total": progress.total if progress else None,
+        "note": progress.note if progress else None,
+    }
+
+
 class JobCRUD(CRUDBase[Job]):
     def created_by(self, user_id: int) -> Where:
         return (Job.created_by == user_id,)
@@ -82,8 +103,11 @@ class JobCRUD(CRUDBase[Job]):
         Left out are those that someone else has, that are not due, or whose name is not in `names`: a newer worker's
         job is left to it.
         """
-        values = {"ids": job_ids, "names": names, "seconds": timedelta(seconds=lease_seconds)}
-        rows = (await session.execute(CLAIM, values)).all()
+        values = {"names": names, "seconds": timedelta(seconds=lease_seconds)}
+        if len(job_ids) == 1:
+            rows = (await session.execute(CLAIM_ONE, {"of": job_ids[0], **values})).all()
+        else:
+            rows = (await session.execute(CLAIM_MANY, {"ids": job_ids, **values})).all()
         tell(session, *rows)
         return rows
 
@@ -106,16 +130,12 @@ class JobCRUD(CRUDBase[Job]):
 
     async def succeed(self, session: Step, successes: Sequence[Success]) -> set[int]:
         """Complete attempts, each fenced by its lease token; gives the ids of the jobs that were still theirs."""
-        reports = [one.progress for one in successes]
-        values = {
-            "ids": [one.job_id for one in successes],
-            "leases": [one.lease for one in successes],
-            "results": [json.dumps(one.result) for one in successes],
-            "done": [one.done if one else None for one in reports],
-            "total": [one.total if one else None for one in reports],
-            "note": [one.note if one else None for one in reports],
-        }
-        rows = (await session.execute(SUCCEED, values)).all()
+        outcomes = [_outcome(one) for one in successes]
+        if len(outcomes) == 1:
+            rows = (await session.execute(SUCCEED_ONE, outcomes[0])).all()
+        else:
+            columns = {name: [one[name] for one in outcomes] for name in outcomes[0]}
+            rows = (await session.execute(SUCCEED_MANY, columns)).all()
         tell(session, *rows)
         return {row.id for row in rows}
 
@@ -154,7 +174,7 @@ class JobCRUD(CRUDBase[Job]):
         """Whether no more than `limit` jobs of this name run, the one that this transaction has claimed among them."""
         # Claims of this name take turns from here to their commit, so that each counts all that came before.
         await take_turns(session, lock_number(f"jobs/{name}"))
-        running = select(func.count()).where(Job.name == name, Job.status == JobStatus.RUNNING)
+        running = select(func.count()).where(Job.name == name, in_status(JobStatus.RUNNING))
         return int((await session.execute(running)).scalar_one()) <= limit
 
     async def release(self, session: Step, job_id: int, lease: UUID, *, delay: float = 0) -> None:
@@ -172,7 +192,7 @@ class JobCRUD(CRUDBase[Job]):
         """Take back jobs whose lease has expired: queued again, or failed after the last attempt."""
         expired = (
             select(Job.id)
-            .where(Job.status == JobStatus.RUNNING, Job.lease_expires_at < func.now())
+            .where(in_status(JobStatus.RUNNING), Job.lease_expires_at < func.now())
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
@@ -212,7 +232,7 @@ class JobCRUD(CRUDBase[Job]):
         taken = list(await self._take(session, limit, *known, *((Job.name.not_in(caps),) if caps else ())))
         if not caps:
             return taken
-        under_way = or_(Job.status == JobStatus.RUNNING, Job.published_at.is_not(None))
+        under_way = or_(in_status(JobStatus.RUNNING), Job.published_at.is_not(None))
         counted = select(Job.name, func.count()).where(Job.name.in_(caps), Job.status.in_(LIVE), under_way)
         rows = (await session.execute(counted.group_by(Job.name))).all()
         present: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -223,7 +243,7 @@ class JobCRUD(CRUDBase[Job]):
 
     async def next_due(self, read: ReadSession) -> float | None:
         """Seconds until a job has to be published; 0 or less when one has to be now, None when none is in sight."""
-        unpublished = (Job.status == JobStatus.QUEUED, Job.published_at.is_(None))
+        unpublished = (in_status(JobStatus.QUEUED), Job.published_at.is_(None))
         first = [
             select(func.min(Job.run_at)).where(*unpublished, Job.priority == int(priority)).scalar_subquery()
             for priority in Priority
@@ -233,14 +253,14 @@ class JobCRUD(CRUDBase[Job]):
 
     async def is_overdue(self, read: ReadSession, *, older_than: float) -> bool:
         """Whether `reap` or `unpublish_stale` has something to do: one look, where they are a transaction."""
-        expired = select(Job.id).where(Job.status == JobStatus.RUNNING, Job.lease_expires_at < func.now())
-        stale = select(Job.id).where(Job.status == JobStatus.QUEUED, _is_stale(older_than))
+        expired = select(Job.id).where(in_status(JobStatus.RUNNING), Job.lease_expires_at < func.now())
+        stale = select(Job.id).where(in_status(JobStatus.QUEUED), _is_stale(older_than))
         return bool(await read.scalar(select(or_(expired.exists(), stale.exists()))))
 
     async def _take(self, session: WriteSession, limit: int, *where: ColumnElement[bool]) -> Sequence[AnyRow]:
         due = (
             select(Job.id)
-            .where(Job.status == JobStatus.QUEUED, Job.published_at.is_(None), Job.run_at <= func.now(), *where)
+            .where(in_status(JobStatus.QUEUED), Job.published_at.is_(None), Job.run_at <= func.now(), *where)
             .order_by(Job.priority.desc(), Job.run_at, Job.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -266,7 +286,7 @@ class JobCRUD(CRUDBase[Job]):
         """The queue did not take these messages: publish them again."""
         await session.execute(
             update(Job)
-            .where(Job.id.in_(job_ids), Job.status == JobStatus.QUEUED)
+            .where(Job.id.in_(job_ids), in_status(JobStatus.QUEUED))
             # Not counted: patience with a message grows by its publications, and this was none.
             .values(published_at=None, publications=Job.publications - 1)
         )
@@ -275,7 +295,7 @@ class JobCRUD(CRUDBase[Job]):
         """Whether the job waits in a queue for somebody who knows its name: then it is published again."""
         statement = (
             update(Job)
-            .where(Job.id == job_id, Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
+            .where(Job.id == job_id, in_status(JobStatus.QUEUED), Job.published_at.is_not(None))
             .where(Job.name.not_in(known))
             .values(published_at=None, publications=Job.publications - 1)
         )
@@ -283,7 +303,7 @@ class JobCRUD(CRUDBase[Job]):
 
     async def unpublish_stale(self, session: Step, *, older_than: float) -> int:
         """Publish again what nobody has claimed for `older_than` seconds, doubled with each publication."""
-        statement = update(Job).where(Job.status == JobStatus.QUEUED, _is_stale(older_than)).values(published_at=None)
+        statement = update(Job).where(in_status(JobStatus.QUEUED), _is_stale(older_than)).values(published_at=None)
         return len((await session.execute(statement.returning(Job.id))).all())
 
     async def unpublish_all(self, session: Step) -> int:
@@ -291,7 +311,7 @@ class JobCRUD(CRUDBase[Job]):
 
         Otherwise each restart of a worker would double the patience with a message that is lost later.
         """
-        statement = update(Job).where(Job.status == JobStatus.QUEUED, Job.published_at.is_not(None))
+        statement = update(Job).where(in_status(JobStatus.QUEUED), Job.published_at.is_not(None))
         return len((await session.execute(statement.values(published_at=None, publications=0).returning(Job.id))).all())
 
     async def counts(self, read: ReadSession) -> Sequence[AnyRow]:

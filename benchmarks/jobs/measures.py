@@ -4,7 +4,8 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -26,6 +27,9 @@ SLOTS = 20
 POLL, DEFAULT_POLL = "0.05", "0.5"
 FINISHED_ROWS = 1_000_000
 QUIET_SECONDS = 60
+_ROW = """
+    INSERT INTO jobs (name, queue, priority, payload, max_attempts) VALUES ($1, $2, $3, $4, $5) RETURNING id
+"""
 TURN = 50
 """How many claims in one of the databases before it is the other's turn: both then meet the same noise."""
 
@@ -48,13 +52,20 @@ QUICK = Sizes(rounds=1, arq=1000, celery=400, latencies=40, enqueues=300, claims
 @dataclass
 class Results:
     rates: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     claims: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     idle: float = 0
 
     def ratio(self, over: str, under: str) -> float:
         """The median of the rounds' own ratios: what it compares was measured within seconds."""
         return median(one / other for one, other in zip(self.rates[over], self.rates[under], strict=True))
+
+
+@contextmanager
+def timed(into: list[float]) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    into.append(time.perf_counter() - began)
 
 
 class Run:
@@ -71,7 +82,8 @@ class Run:
         use_waker(RedisWaker(redis))
         try:
             self.say("enqueueing inside a transaction")
-            await self._enqueues(database)
+            with self.stage.own_core():
+                await self._enqueues(database, connection)
             self.say("I/O: the ledger on ARQ beside ARQ")
             await self._io(database, connection, redis)
             self.say("CPU: the ledger on Celery beside Celery")
@@ -79,7 +91,8 @@ class Run:
             self.say(f"standing still for {QUIET_SECONDS} s")
             self.results.idle = await self._idle(connection)
             self.say(f"claiming beside {self.sizes.finished:,} finished rows")
-            await self._claims(settings)
+            with self.stage.own_core():
+                await self._claims(settings)
         finally:
             use_waker(None)
             await redis.aclose()
@@ -89,16 +102,20 @@ class Run:
     def _pause(self) -> float:
         return self._rng.uniform(0.03, 0.12)
 
-    async def _enqueues(self, database: Database) -> None:
-        """What a request pays for a job, its transaction being open anyway."""
-        taken = []
+    async def _enqueues(self, database: Database, connection: "asyncpg.Connection[object]") -> None:
+        """What a request pays for a job, its transaction being open anyway, beside the least that it could be."""
+        taken = self.results.seconds
         for _ in range(self.sizes.enqueues):
             async with database.session_scope() as session:
                 await session.execute(text("SELECT 1"))
-                began = time.perf_counter()
-                await enqueue(session, Noop())
-                taken.append(time.perf_counter() - began)
-        self.results.seconds["enqueue in a transaction"] = taken
+                with timed(taken["enqueue in a transaction"]):
+                    await enqueue(session, Noop())
+                with timed(taken["SELECT 1 in a transaction"]):
+                    await session.execute(text("SELECT 1"))
+            async with connection.transaction():
+                await connection.fetch("SELECT 1")
+                with timed(taken["the same row through bare asyncpg"]):
+                    await connection.fetch(_ROW, Noop.name, Noop.queue, 0, "{}", 1)
         async with database.session_scope() as session:
             await session.execute(text("TRUNCATE jobs"))
 

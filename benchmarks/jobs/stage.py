@@ -7,6 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -60,6 +62,19 @@ class JobStage:
             assert engine.pid is not None
             pin(engine.pid, self.cores.rest)
         self.migrate(self.postgres.url)
+
+    @contextmanager
+    def own_core(self) -> Iterator[None]:
+        """What this process measures of itself runs where a measured worker does."""
+        if self.cores.server is None:
+            yield
+            return
+        before = os.sched_getaffinity(0)
+        pin(0, self.cores.server)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
 
     def migrate(self, url: str) -> None:
         migrate = [sys.executable, "-m", "app", "migrate"]
