@@ -15,19 +15,22 @@ from sqlalchemy import (
     String,
     Text,
     Uuid,
+    and_,
     bindparam,
     case,
     column,
     func,
     literal_column,
+    or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
-from app.core.jobs import JobStatus
+from app.core.jobs import JobStatus, Priority
 from app.crud.base import one_choice
 from app.models import Job
 
@@ -54,6 +57,55 @@ SEEN = (
 def in_status(status: JobStatus) -> ColumnElement[bool]:
     """As a constant: a plan that is kept has to know it, or it can't use an index of the jobs in that status alone."""
     return Job.status == literal_column(f"'{status.value}'")
+
+
+_UNPUBLISHED = (in_status(JobStatus.QUEUED), Job.published_at.is_(None))
+_DUE = (*_UNPUBLISHED, Job.run_at <= func.now())
+_chosen = (
+    select(Job.id)
+    .where(*_DUE, Job.name == func.any(bindparam("names", type_=ARRAY(String))))
+    .order_by(Job.priority.desc(), Job.run_at, Job.id)
+    .limit(bindparam("limit", type_=BigInteger))
+    .with_for_update(skip_locked=True)
+)
+TAKE = (
+    update(Job)
+    .where(Job.id == one_choice(_chosen), UNWAITED)
+    .values(published_at=func.now(), publications=Job.publications + 1)
+    .returning(
+        Job.id,
+        Job.name,
+        Job.queue,
+        Job.priority,
+        Job.attempt,
+        Job.publications,
+        Job.traceparent,
+        func.extract("epoch", func.now() - Job.run_at).label("lag"),
+    )
+)
+_first = [
+    select(func.min(Job.run_at))
+    .where(*_UNPUBLISHED, Job.priority == literal_column(str(int(priority))))
+    .scalar_subquery()
+    for priority in Priority
+]
+NEXT_DUE = select(func.extract("epoch", func.least(*_first) - func.now()))
+_names = (
+    func.unnest(bindparam("names", type_=ARRAY(String)))
+    .table_valued(column("name", String))
+    .render_derived(name="asked")
+)
+# Looked for name by name, so that of a crowd of one name no more than its first is read.
+_one_due = select(Job.id).where(Job.name == _names.c.name, *_DUE).limit(literal_column("1")).lateral("due")
+NAMES_DUE = select(_names.c.name).select_from(_names.join(_one_due, true()))
+UNDER_WAY = (
+    select(Job.name, func.count())
+    .where(
+        Job.name == func.any(bindparam("names", type_=ARRAY(String))),
+        or_(in_status(JobStatus.RUNNING), and_(in_status(JobStatus.QUEUED), Job.published_at.is_not(None))),
+    )
+    .group_by(Job.name)
+)
 
 
 def _claim(*which: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:

@@ -16,15 +16,19 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 
 from app.core.database import AnyRow, ReadSession, Step, WriteSession, lock_number, take_turns
 from app.core.job_changes import announce_change
-from app.core.jobs import LIVE, JobStatus, Priority, Progress
+from app.core.jobs import JobStatus, Progress
 from app.crud.base import CRUDBase, Where, one_choice
 from app.crud.job_statements import (
     CLAIM_MANY,
     CLAIM_ONE,
+    NAMES_DUE,
+    NEXT_DUE,
     RELEASED,
     SEEN,
     SUCCEED_MANY,
     SUCCEED_ONE,
+    TAKE,
+    UNDER_WAY,
     UNWAITED,
     in_status,
 )
@@ -214,41 +218,29 @@ class JobCRUD(CRUDBase[Job]):
         return rows
 
     async def take_unpublished(
-        self,
-        session: WriteSession,
-        *,
-        limit: int,
-        names: Collection[str] | None = None,
-        caps: Mapping[str, int] | None = None,
+        self, session: Step, *, limit: int, names: Collection[str], caps: Mapping[str, int] | None = None
     ) -> Sequence[AnyRow]:
         """Mark due jobs as published and give what a message needs; rival relays never get the same ones.
 
-        Only those in `names`, if given: what is newer than a relay is published by one that has workers for it.
-        Of the names in `caps` no more are given than may run beside those that run or wait in a queue already. That
-        keeps crowds out of the queues; what may run at once is decided by the claim.
+        Only those in `names`: what is newer than a relay is published by one that has workers for it. Of the names in
+        `caps` no more are given than may run beside those that run or wait in a queue already. That keeps crowds out
+        of the queues; what may run at once is decided by the claim.
         """
         caps = caps or {}
-        known = () if names is None else (Job.name.in_(set(names) - caps.keys()),)
-        taken = list(await self._take(session, limit, *known, *((Job.name.not_in(caps),) if caps else ())))
-        if not caps:
+        free = {"names": sorted(set(names) - caps.keys()), "limit": limit}
+        taken = list((await session.execute(TAKE, free)).all())
+        capped = {"names": sorted(caps.keys() & set(names))}
+        if not capped["names"] or not (due := (await session.execute(NAMES_DUE, capped)).all()):
             return taken
-        under_way = or_(in_status(JobStatus.RUNNING), Job.published_at.is_not(None))
-        counted = select(Job.name, func.count()).where(Job.name.in_(caps), Job.status.in_(LIVE), under_way)
-        rows = (await session.execute(counted.group_by(Job.name))).all()
-        present: dict[str, int] = {row[0]: row[1] for row in rows}
-        for name, cap in caps.items():
-            if (room := cap - present.get(name, 0)) > 0:
-                taken += await self._take(session, room, Job.name == name)
+        present: dict[str, int] = {row[0]: row[1] for row in (await session.execute(UNDER_WAY, capped)).all()}
+        for (name,) in due:
+            if (room := caps[name] - present.get(name, 0)) > 0:
+                taken += (await session.execute(TAKE, {"names": [name], "limit": room})).all()
         return taken
 
     async def next_due(self, read: ReadSession) -> float | None:
         """Seconds until a job has to be published; 0 or less when one has to be now, None when none is in sight."""
-        unpublished = (in_status(JobStatus.QUEUED), Job.published_at.is_(None))
-        first = [
-            select(func.min(Job.run_at)).where(*unpublished, Job.priority == int(priority)).scalar_subquery()
-            for priority in Priority
-        ]
-        seconds = await read.scalar(select(func.extract("epoch", func.least(*first) - func.now())))
+        seconds = await read.scalar(NEXT_DUE)
         return None if seconds is None else float(seconds)
 
     async def is_overdue(self, read: ReadSession, *, older_than: float) -> bool:
@@ -256,31 +248,6 @@ class JobCRUD(CRUDBase[Job]):
         expired = select(Job.id).where(in_status(JobStatus.RUNNING), Job.lease_expires_at < func.now())
         stale = select(Job.id).where(in_status(JobStatus.QUEUED), _is_stale(older_than))
         return bool(await read.scalar(select(or_(expired.exists(), stale.exists()))))
-
-    async def _take(self, session: WriteSession, limit: int, *where: ColumnElement[bool]) -> Sequence[AnyRow]:
-        due = (
-            select(Job.id)
-            .where(in_status(JobStatus.QUEUED), Job.published_at.is_(None), Job.run_at <= func.now(), *where)
-            .order_by(Job.priority.desc(), Job.run_at, Job.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(Job)
-            .where(Job.id == one_choice(due), UNWAITED)
-            .values(published_at=func.now(), publications=Job.publications + 1)
-            .returning(
-                Job.id,
-                Job.name,
-                Job.queue,
-                Job.priority,
-                Job.attempt,
-                Job.publications,
-                Job.traceparent,
-                func.extract("epoch", func.now() - Job.run_at).label("lag"),
-            )
-        )
-        return (await session.execute(statement)).all()
 
     async def unpublish(self, session: Step, job_ids: Sequence[int]) -> None:
         """The queue did not take these messages: publish them again."""

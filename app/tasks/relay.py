@@ -125,8 +125,7 @@ class Relay:
             due_in = await jobs.next_due(self._database.read)
             if due_in is None or due_in > 0:
                 return due_in
-            async with self._database.session_scope() as session:
-                batch = await jobs.take_unpublished(session, limit=BATCH, names=self._names, caps=self._caps)
+            batch = await jobs.take_unpublished(self._database.single, limit=BATCH, names=self._names, caps=self._caps)
             if not batch:
                 return None
             refused = await self._send(batch)

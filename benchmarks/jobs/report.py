@@ -57,7 +57,8 @@ Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench ARGS=jobs`, which writes
 - A drain starts with {sizes.arq:,} (Celery: {sizes.celery:,}) waiting jobs while the processes stand still, and ends
   when the last is done. Bare, the messages are in Redis already; of the ledger's none is published. In turns, rounds:
   {sizes.rounds}; a ratio is the median of the rounds' own.
-- The worker that is measured, or the benchmark where it measures itself (enqueueing, claims), has a core to itself; PostgreSQL, Valkey, and for Celery the relay, share the other.
+- What is measured has a core to itself: a worker, or the benchmark's own process for enqueueing and claims. PostgreSQL,
+  Valkey, and for Celery the relay, share the other.
 - Commit to start: one job at a time on an idle system, from the return of the commit to the first line of the body.
 - Claims: publication, claim and completion of single jobs, in turns of {TURN} in two databases, one with
   {sizes.finished:,} finished rows. This and the enqueueing run on uvloop, as the service does.

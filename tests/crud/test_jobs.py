@@ -1,6 +1,7 @@
 """The ledger's state machine: each step one compare-and-set."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -57,9 +58,9 @@ async def reap(world: World) -> list[tuple[int, JobStatus]]:
         return [(one.id, one.status) for one in await jobs.reap(session)]
 
 
-async def take(world: World, limit: int = 100) -> list[int]:
+async def take(world: World, limit: int = 100, names: Collection[str] = (Note.name, Sum.name)) -> list[int]:
     async with world.database.session_scope() as session:
-        return [one.id for one in await jobs.take_unpublished(session, limit=limit)]
+        return [one.id for one in await jobs.take_unpublished(session, limit=limit, names=names)]
 
 
 async def test_a_job_of_a_transaction_that_rolls_back_never_exists(world: World) -> None:

@@ -47,7 +47,7 @@ async def believed_empty(world: World, table: str) -> AsyncIterator[None]:
 
 
 async def take(session: WriteSession) -> int:
-    return len(await jobs.take_unpublished(session, limit=LIMIT))
+    return len(await jobs.take_unpublished(session, limit=LIMIT, names=["test.note"]))
 
 
 async def reap(session: WriteSession) -> int:
