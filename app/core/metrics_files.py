@@ -27,6 +27,21 @@ def prepare_multiprocess() -> None:
         for file in folder.iterdir():
             if file.is_file():
                 file.unlink(missing_ok=True)
+        _ask_for_the_pid_once()
+
+
+def _ask_for_the_pid_once() -> None:
+    """Tell the library of a fork when there is one: by itself it asks the kernel at each count, thrice a request."""
+    from prometheus_client import values  # noqa: PLC0415 - it looks for the folder when it is loaded
+
+    pid = os.getpid()
+
+    def forked() -> None:
+        nonlocal pid
+        pid = os.getpid()
+
+    os.register_at_fork(after_in_child=forked)
+    values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
 
 
 def leave_multiprocess() -> None:

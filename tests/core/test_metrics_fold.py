@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
@@ -191,6 +191,7 @@ def test_a_file_that_has_just_been_made_is_empty_and_no_obstacle(folder: Path) -
 def test_a_start_empties_the_folder_of_everything(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an earlier run has folded, or begun to, is not counted again."""
     monkeypatch.setenv(MULTIPROC, str(folder))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
     with pytest.MonkeyPatch.context() as patch:
         dying_at(3, patch)
         with pytest.raises(Died):
