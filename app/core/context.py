@@ -53,6 +53,16 @@ def bound(cause: Cause, **fields: object) -> Iterator[None]:
         _cause.reset(token)
 
 
+def bound_fields() -> Mapping[str, object]:
+    """What lines have from where they are written."""
+    return _fields.get()
+
+
+def bind_fields(fields: Mapping[str, object]) -> None:
+    """Let lines have these, until their context ends."""
+    _fields.set(fields)
+
+
 def merge_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The structlog processor that puts what is bound into a line; the line's own fields win."""
     for name, value in _fields.get().items():

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # typeshed has no C
 from time import gmtime, strftime, time_ns
@@ -35,8 +37,8 @@ def _second(seconds: int) -> str:
 
 
 def _add_timestamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    # The time that structlog's own would write; all lines of a second share most of it.
-    seconds, rest = divmod(time_ns(), 1_000_000_000)
+    # As structlog's own would write it; all lines of a second share most of it.
+    seconds, rest = divmod(event.pop("at_ns", None) or time_ns(), 1_000_000_000)
     event["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
     return event
 
@@ -66,12 +68,36 @@ def _renderers(*, console: bool, colours: bool) -> list[Processor]:
     return [structlog.processors.format_exc_info, redact_event, form]
 
 
+_out: TextIO = sys.stdout
+_level = logging.INFO
+
+
+def is_logged(level: int) -> bool:
+    """Whether lines of this level are written."""
+    return level >= _level
+
+
+def write_events(level: str, events: Iterable[EventDict]) -> None:
+    """Make the lines of several events, and write them all at once; `at_ns` says when one was, if not now."""
+    lines = []
+    steps = structlog.get_config()["processors"]
+    for event in events:
+        line: Any = event
+        with suppress(structlog.DropEvent):
+            for step in steps:
+                line = step(None, level, line)
+            lines.append(f"{line}\n")
+    _out.write("".join(lines))
+    _out.flush()
+
+
 def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | None = None) -> None:
     """Send everything that this process logs through one pipeline to `stream` (standard output)."""
-    out = stream or sys.stdout
+    global _out, _level  # noqa: PLW0603 - one pipeline per process
+    _out = out = stream or sys.stdout
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
     shared, renderers = _shared(process), _renderers(console=console, colours=console and out.isatty())
-    level = logging.getLevelNamesMapping()[settings.level]
+    _level = level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),

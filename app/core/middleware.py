@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.access_log import AccessLog
 from app.core.context import Cause, bound
 from app.core.errors import BodyTooLarge, DomainError, RequestTimeout
 from app.core.head import as_get
 from app.core.logging import get_logger
-from app.core.request_metrics import observe, template_of
+from app.core.request_metrics import template_of
 from app.core.spans import current_traceparent, keep_failure, new_traceparent
 
 log = get_logger("app.access")
@@ -70,8 +71,7 @@ class EdgeMiddleware:
         self._on_error = on_error
         self._body_limit = body
         self._uploads = uploads
-        # Bound once: what `get_logger` gives looks for its logger at every line.
-        self._log = log.bind()
+        self._access = AccessLog("app.access")
         self._headers = list((_HEADERS | (_HSTS if hsts else {})).items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,21 +118,9 @@ class EdgeMiddleware:
             if scope["path"] not in SILENT_PATHS:
                 seconds = time.perf_counter() - started
                 # RFC 9110 has no status for it; nginx's 499 is the field's habit.
-                observe(scope, status or _CLIENT_CLOSED, seconds)
-                self._log_access(scope, asked, status or _CLIENT_CLOSED, seconds)
+                self._access.note(scope, method=asked, status=status or _CLIENT_CLOSED, seconds=seconds)
                 if status >= 500:
                     _keep_failure(scope, status, seconds, traceparent)
-
-    def _log_access(self, scope: Scope, method: str, status: int, seconds: float) -> None:
-        client = scope.get("client")
-        self._log.info(
-            "request",
-            method=method,
-            path=scope["path"],
-            status=status,
-            duration_ms=round(seconds * 1000, 2),
-            client=client[0] if client else None,
-        )
 
     def _body(self, scope: Scope, receive: Receive) -> "_Body | None":
         """None for a request that has no body."""

@@ -42,9 +42,9 @@ def traces(scope: Mapping[str, Any], settings: TelemetrySettings) -> bool:
     """
     if not settings.endpoint:
         return False
-    given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
-    if TRACEPARENT.fullmatch(given):
-        return int(given[-2:], 16) & TraceFlags.SAMPLED == TraceFlags.SAMPLED
+    for name, given in scope["headers"]:
+        if name == b"traceparent" and TRACEPARENT.fullmatch(given):
+            return int(given[-2:], 16) & TraceFlags.SAMPLED == TraceFlags.SAMPLED
     return random.random() < settings.sample_ratio  # noqa: S311 - no secret
 
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.config import LogSettings
+from app.core.access_log import AccessLog
 from app.core.context import Cause, bind_user, bound, current_cause
 from app.core.logging import configure_logging, get_logger
 from app.core.middleware import BodyLimit, EdgeMiddleware
@@ -29,8 +31,10 @@ LIBRARIES = ["uvicorn.error", "gunicorn.error", "celery", "celery.worker", "arq.
 
 
 @pytest.fixture
-def kept() -> Iterator[None]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Puts the loggers back as they were."""
+    monkeypatch.setattr("app.core.logging._out", sys.stdout)
+    monkeypatch.setattr("app.core.logging._level", logging.INFO)
     root, config = logging.getLogger(), structlog.get_config()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in LIBRARIES}
@@ -121,7 +125,7 @@ def test_the_timestamp_is_the_time(log: Log, monkeypatch: pytest.MonkeyPatch) ->
     assert [line["timestamp"] for line in log.lines] == written
 
 
-async def test_the_line_of_a_request(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_line_of_a_request(log: Log) -> None:
     """Has what was asked, by whom, what came of it and how long it took, and the ids that other lines have, too."""
 
     async def answer(_: Scope, __: Receive, send: Send) -> None:
@@ -132,12 +136,11 @@ async def test_the_line_of_a_request(log: Log, monkeypatch: pytest.MonkeyPatch) 
     async def fail(request: Request, error: Exception) -> Response:
         raise error
 
-    # The module's own keeps to the pipeline of its first line.
-    monkeypatch.setattr("app.core.middleware.log", get_logger("app.access"))
     edge = EdgeMiddleware(answer, on_error=fail, body=BodyLimit(1, 1), uploads={}, hsts=False)
     headers = {"X-Request-ID": "r1", "traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(edge), base_url="http://test") as client:
         await client.get("/path?token=hunter2", headers=headers)
+    await asyncio.sleep(0)
     (line,) = log.lines
     assert line.pop("timestamp")
     assert 0 <= line.pop("duration_ms") < 5000
@@ -294,3 +297,27 @@ async def test_what_a_failed_statement_was_given_stays_out(log: Log, container: 
     assert "INSERT INTO users" in log.text
     assert "ck_users_role" in log.text
     assert "hunter2" not in log.text
+
+
+async def test_the_lines_of_requests_are_written_together(log: Log) -> None:
+    """Once the loop comes round, each with the time and the fields of its own request; below the level none is."""
+    access = AccessLog("app.access")
+
+    def note(number: int) -> None:
+        access.note({"method": "GET", "path": f"/{number}"}, method="GET", status=200, seconds=0)
+
+    for number in range(3):
+        with bound(Cause(request_id=f"r{number}")):
+            note(number)
+    before = datetime.now(UTC)
+    assert log.lines == []
+    await asyncio.sleep(0)
+    assert [(line["request_id"], line["path"]) for line in log.lines] == [("r0", "/0"), ("r1", "/1"), ("r2", "/2")]
+    assert all(datetime.fromisoformat(line["timestamp"]) < before for line in log.lines)
+    note(3)
+    await asyncio.sleep(0)
+    assert "request_id" not in log.lines[3]
+    configure_logging(LogSettings(format="json", level="WARNING"), process="test", stream=log.stream)
+    note(4)
+    await asyncio.sleep(0)
+    assert len(log.lines) == 4
