@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.routers.direct import Direct
-from tests.core.test_metrics import count
+from tests.core.test_metrics import count, the_loop_to_come_round
 from tests.support import API, World, assert_problem
 from tests.webhooks import body, payment, payments_secret
 
@@ -42,6 +42,7 @@ async def test_both_ways_answer_alike(way: httpx.AsyncClient, world: World) -> N
         assert (taken.status_code, taken.json()) == (202, {"event_id": "msg_1"})
         assert (taken.headers["x-request-id"], taken.headers["content-type"]) == ("r-1", "application/json")
         assert {"x-content-type-options", "cache-control", "content-security-policy"} <= taken.headers.keys()
+    await the_loop_to_come_round()
     assert count("POST", f"{API}/webhooks/{{provider}}", "2xx") == before + 2
     assert_problem(await way.post(PAYMENTS, content=sent), 401, "invalid_signature")
     assert_problem(
