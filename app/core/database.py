@@ -220,10 +220,10 @@ class WriteSession(AsyncSession):
         """Await `wait` once the commit is durable and its connection given back; only the last one given counts."""
         self._before_answer = wait
 
-    async def carry_out(self, statement: Executable, values: Values = None) -> Rows:
+    async def carry_out(self, statement: Executable, values: Values | Sequence[Mapping[str, Any]] = None) -> Rows:
         """What `execute` does, for a statement on tables and not on models: past the ORM, in one change of greenlets.
 
-        A request pays for each of its jobs, and a quarter of that was the way through the ORM (benchmarks/JOBS.md).
+        A request pays for each of its jobs, and a tenth of that was the way through the ORM (decision 106).
         """
 
         def run() -> Rows:

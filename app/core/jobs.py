@@ -164,10 +164,7 @@ def _pair(row: dict[str, Any]) -> tuple[str, str]:
 async def _insert(session: WriteSession, rows: Sequence[dict[str, Any]]) -> list[int]:
     if not rows:
         return []
-    if len(rows) == 1:
-        inserted = await session.carry_out(_insertion(many=False), rows[0])
-        return [row.id for row in inserted.all()]
-    return list((await session.execute(_insertion(many=True), rows)).scalars().all())
+    return [row.id for row in (await session.carry_out(_insertion(many=len(rows) > 1), rows)).all()]
 
 
 @cache

@@ -217,26 +217,25 @@ class JobCRUD(CRUDBase[Job]):
         tell(session, *rows)
         return rows
 
-    async def take_unpublished(
-        self, session: Step, *, limit: int, names: Collection[str], caps: Mapping[str, int] | None = None
-    ) -> Sequence[AnyRow]:
+    async def take_unpublished(self, session: Step, *, limit: int, names: Collection[str]) -> Sequence[AnyRow]:
         """Mark due jobs as published and give what a message needs; rival relays never get the same ones.
 
-        Only those in `names`: what is newer than a relay is published by one that has workers for it. Of the names in
-        `caps` no more are given than may run beside those that run or wait in a queue already. That keeps crowds out
-        of the queues; what may run at once is decided by the claim.
+        Only those in `names`: what is newer than a relay is published by one that has workers for it.
         """
-        caps = caps or {}
-        free = {"names": sorted(set(names) - caps.keys()), "limit": limit}
-        taken = list((await session.execute(TAKE, free)).all())
-        capped = {"names": sorted(caps.keys() & set(names))}
-        if not capped["names"] or not (due := (await session.execute(NAMES_DUE, capped)).all()):
-            return taken
-        present: dict[str, int] = {row[0]: row[1] for row in (await session.execute(UNDER_WAY, capped)).all()}
-        for (name,) in due:
-            if (room := caps[name] - present.get(name, 0)) > 0:
-                taken += (await session.execute(TAKE, {"names": [name], "limit": room})).all()
-        return taken
+        return (await session.execute(TAKE, {"names": sorted(names), "limit": limit})).all()
+
+    async def room(self, read: ReadSession, caps: Mapping[str, int]) -> dict[str, int]:
+        """Of the names in `caps` that have a due job: how many of each may be published, if any.
+
+        That is how many may run beside those that run or wait in a queue already. It keeps crowds out of the queues;
+        what may run at once is decided by the claim.
+        """
+        due = [name for (name,) in await read.rows(NAMES_DUE, {"names": sorted(caps)})] if caps else []
+        if not due:
+            return {}
+        under_way = {row[0]: row[1] for row in await read.rows(UNDER_WAY, {"names": due})}
+        room = {name: caps[name] - under_way.get(name, 0) for name in due}
+        return {name: number for name, number in room.items() if number > 0}
 
     async def next_due(self, read: ReadSession) -> float | None:
         """Seconds until a job has to be published; 0 or less when one has to be now, None when none is in sight."""

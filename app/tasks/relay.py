@@ -4,7 +4,7 @@ Any number may run at once: they share the work by row locks and need no leader.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from uuid import uuid4
 
 from arq import ArqRedis
@@ -125,15 +125,30 @@ class Relay:
             due_in = await jobs.next_due(self._database.read)
             if due_in is None or due_in > 0:
                 return due_in
-            batch = await jobs.take_unpublished(self._database.single, limit=BATCH, names=self._names, caps=self._caps)
-            if not batch:
+            found = False
+            async for batch in self._taken():
+                found = True
+                refused = await self._send(batch)
+                if refused:
+                    await jobs.unpublish(self._database.single, refused)
+                    return None
+                self._published()
+            if not found:
                 return None
-            refused = await self._send(batch)
-            if refused:
-                await jobs.unpublish(self._database.single, refused)
-                return None
-            self._published()
         return None
+
+    async def _taken(self) -> AsyncIterator[Sequence[AnyRow]]:
+        """Due jobs, marked as published: each batch is to be handed over before the next is taken.
+
+        What fails on the way to the next would leave this one marked and not sent, until its messages are given up.
+        """
+        caps = {name: cap for name, cap in self._caps.items() if name in self._names}
+        free = set(self._names) - caps.keys()
+        if batch := await jobs.take_unpublished(self._database.single, limit=BATCH, names=free):
+            yield batch
+        for name, room in (await jobs.room(self._database.read, caps)).items():
+            if batch := await jobs.take_unpublished(self._database.single, limit=room, names=[name]):
+                yield batch
 
     async def _send(self, batch: Sequence[AnyRow]) -> list[int]:
         """Hand messages over outside of any transaction; gives the ids that were not taken."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar, cast
 
 import pytest
+from sqlalchemy import event
 
 from app.config import JobSettings
 from app.core.jobs import JobDelayed, JobMessage, JobStatus, Priority, Queue, enqueue_many
@@ -84,6 +85,28 @@ async def test_crowds_wait_in_the_ledger(world: World, relay: Relay, monkeypatch
     await world.execute("UPDATE jobs SET status = 'succeeded' WHERE id = :id", id=crowd[0])
     await relay.publish()
     assert [row.id for row in await world.rows(published)] == [*crowd[:3], *others]
+
+
+async def test_what_was_taken_is_handed_over_whatever_comes_after(
+    world: World, container: Container, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes away before the relay has looked for crowds: what it had taken by then is in its queue."""
+    monkeypatch.setattr(relay, "_caps", {Pair.name: 2})
+    _, note = await send(world, Pair(), Note())
+
+    def gone(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "unnest" in statement:
+            raise ConnectionResetError
+
+    engine = container.database.read._engine
+    event.listen(engine, "before_cursor_execute", gone)
+    try:
+        with pytest.raises(ConnectionResetError):
+            await relay.publish()
+    finally:
+        event.remove(engine, "before_cursor_execute", gone)
+    assert await world.scalar("SELECT id FROM jobs WHERE published_at IS NOT NULL") == note
+    assert [int(name.split(b"-")[0]) for name in await container.redis.zrange(ARQ_QUEUE, 0, -1)] == [note]
 
 
 async def test_what_is_urgent_overtakes_what_waits(world: World, container: Container, relay: Relay) -> None:

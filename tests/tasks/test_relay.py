@@ -204,7 +204,8 @@ async def test_a_relay_outlives_the_fault_of_a_step(
         await world.execute("ALTER TABLE jobs RENAME COLUMN gone TO publications")
 
     async def published() -> bool:
-        return await io_messages(container) == [job_id]
+        # Not alone at the turn of a minute: schedules fire, too.
+        return job_id in await io_messages(container)
 
     await eventually(published)
     relay.stop()
