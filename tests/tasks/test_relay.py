@@ -41,7 +41,7 @@ async def send(world: World, *messages: JobMessage) -> list[int]:
 
 
 async def io_messages(container: Container) -> list[int]:
-    """The ids of the jobs in ARQ's queue, in the order of the message names."""
+    """The ids of the jobs in ARQ's queue, in order. A running relay adds those of schedules, once a minute."""
     names = [name.decode() for name in await container.redis.zrange(ARQ_QUEUE, 0, -1)]
     return sorted(int(name.split("-")[0]) for name in names)
 
@@ -176,11 +176,11 @@ async def test_a_running_relay_is_woken_and_stops_when_asked(
         return bool(dict(await container.redis.pubsub_numsub(CHANNEL))[CHANNEL.encode()])
 
     await eventually(listened)
-    ids = await send(world, Note())
+    (job_id,) = await send(world, Note())
     await container.redis.publish(CHANNEL, b"1")
 
     async def published() -> bool:
-        return await io_messages(container) == ids
+        return job_id in await io_messages(container)
 
     await eventually(published, seconds=10)
     relay.stop()
@@ -204,7 +204,6 @@ async def test_a_relay_outlives_the_fault_of_a_step(
         await world.execute("ALTER TABLE jobs RENAME COLUMN gone TO publications")
 
     async def published() -> bool:
-        # Not alone at the turn of a minute: schedules fire, too.
         return job_id in await io_messages(container)
 
     await eventually(published)
