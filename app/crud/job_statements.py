@@ -108,11 +108,17 @@ UNDER_WAY = (
 )
 
 
-def _claim(*which: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
-    names = Job.name == func.any(bindparam("names", type_=ARRAY(String)))
+_claimable = (
+    in_status(JobStatus.QUEUED),
+    Job.run_at <= func.now(),
+    Job.name == func.any(bindparam("names", type_=ARRAY(String))),
+)
+
+
+def _claim(which: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
     return (
         update(Job)
-        .where(*which, in_status(JobStatus.QUEUED), Job.run_at <= func.now(), names, UNWAITED)
+        .where(which, *_claimable, UNWAITED)
         .values(
             status=JobStatus.RUNNING,
             attempt=Job.attempt + 1,
@@ -125,9 +131,10 @@ def _claim(*which: ColumnElement[bool]) -> ReturningUpdate[*tuple[Any, ...]]:
     )
 
 
-# In one order for all, so that two claims of the same jobs never wait for each other.
-_wanted = select(Job.id).where(Job.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))).order_by(Job.id)
-CLAIM_MANY = _claim(Job.id == one_choice(_wanted.with_for_update()))
+# In one order for all, so that two claims of the same jobs never wait for each other; and none that runs, or the claim
+# would wait for the transaction that completes it.
+_wanted = select(Job.id).where(Job.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))), *_claimable)
+CLAIM_MANY = _claim(Job.id == one_choice(_wanted.order_by(Job.id).with_for_update()))
 CLAIM_ONE = _claim(Job.id == bindparam("of", type_=BigInteger))
 
 

@@ -128,6 +128,19 @@ async def test_a_job_of_an_unknown_name_is_left(world: World) -> None:
     assert (left.status, left.attempt) == ("queued", 0)
 
 
+async def test_a_claim_does_not_wait_for_a_job_that_runs(world: World) -> None:
+    """While the transaction that completes one job is open, others that came with its message are claimed."""
+    running, *waiting = await send(world, Note(), Note(), Note())
+    job = await claim(world, running)
+    assert job is not None
+    async with world.database.session_scope() as completing:
+        assert await jobs.succeed(completing, [Success(running, job.lease_token)])
+        for ids in ([running, waiting[0]], [running]):
+            async with asyncio.timeout(5), world.database.session_scope() as session:
+                rows = await jobs.claim(session, ids, names=(Note.name,), lease_seconds=LEASE)
+            assert [one.id for one in rows] == ids[1:]
+
+
 async def test_steps_of_many_jobs_are_each_fenced_alone(world: World) -> None:
     """Of jobs that are claimed and completed at once, each that is somebody else's is left out, and no other."""
     ids = await send(world, Note(), Note(), Note())
