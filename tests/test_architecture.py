@@ -78,7 +78,7 @@ SQL_FILES: Mapping[str, str] = {
     "app.core.jobs": "the ledger's INSERT: `enqueue` belongs to every transaction, and core may not import crud",
 }
 SQL_TYPES = ("sqlalchemy.exc.", "sqlalchemy.ext.asyncio.AsyncSessionTransaction")
-SQL_CALLS = frozenset({"execute", "scalar", "scalars", "stream", "exec_driver_sql"})
+SQL_CALLS = frozenset({"execute", "scalar", "scalars", "stream", "exec_driver_sql", "carry_out"})
 COMMITTERS: Mapping[str, str] = {
     "app.core.database": "session_scope: one unit of work, one commit",
     "app.routers.route": "releases the savepoint of an idempotent request's effect",

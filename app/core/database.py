@@ -220,14 +220,15 @@ class WriteSession(AsyncSession):
         """Await `wait` once the commit is durable and its connection given back; only the last one given counts."""
         self._before_answer = wait
 
-    async def carry_out(self, statement: Executable, values: Values | Sequence[Mapping[str, Any]] = None) -> Rows:
-        """What `execute` does, for a statement on tables and not on models: past the ORM, in one change of greenlets.
+    async def carry_out(self, statement: str, *values: Any) -> Sequence[AnyRow]:
+        """Run a statement of the driver's own (`$1` and so on; values as asyncpg takes them), and give its rows.
 
-        A request pays for each of its jobs, and a tenth of that was the way through the ORM (decision 106).
+        It is in the transaction, traced, and its errors are the ones of `execute`. What is saved is the way through
+        the ORM and the compiler: for what every request pays, and nothing else (decision 0106).
         """
 
-        def run() -> Rows:
-            return Rows.of(self.sync_session.connection().execute(statement, values))
+        def run() -> Sequence[AnyRow]:
+            return self.sync_session.connection().exec_driver_sql(statement, values).all()
 
         return await greenlet_spawn(run)
 

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import uuid4
 
+import pytest
+
 from app.core.context import Cause, bound
 from app.core.database import AnyRow
-from app.core.jobs import JobMessage, JobStatus, Progress, Queue, Retry, enqueue, enqueue_many
+from app.core.jobs import JobMessage, JobStatus, Priority, Progress, Queue, Retry, enqueue, enqueue_many
 from app.core.wakeup import use_waker
 from app.crud.jobs import Success, jobs
 from tests.support import World
@@ -47,6 +50,34 @@ async def claimed(world: World) -> AnyRow:
 
 async def row(world: World, job_id: int) -> Any:
     return (await world.rows("SELECT * FROM jobs WHERE id = :id", id=job_id))[0]
+
+
+class Full(JobMessage):
+    name: ClassVar[str] = "test.full"
+    queue: ClassVar[Queue] = Queue.CPU
+    priority: ClassVar[Priority] = Priority.HIGH
+    retry: ClassVar[Retry] = Retry(max_attempts=7)
+    at: datetime
+    amount: Decimal
+    word: str
+
+
+@pytest.mark.parametrize("later", [None, timedelta(days=1)])
+async def test_one_and_many_are_accepted_alike(world: World, later: timedelta | None) -> None:
+    """A job accepted alone is the row that it is in a batch: payload, attempts, time, priority, queue and cause."""
+    now = datetime.now(UTC)
+    message, run_at = Full(at=now, amount=Decimal("1.10"), word="ü\u2028'\"\\"), later and now + later
+    with bound(Cause(request_id="r-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01", user_id=7)):
+        async with world.database.session_scope() as session:
+            one = await enqueue(session, message, run_at=run_at)
+            two, three = await enqueue_many(session, [message, message], run_at=run_at)
+    assert one < two < three
+    first, *others = [row.job for row in await world.rows("SELECT to_jsonb(jobs) - 'id' AS job FROM jobs ORDER BY id")]
+    assert others == [first, first]
+    assert first["payload"] == message.model_dump(mode="json")
+    assert (first["name"], first["queue"], first["priority"], first["max_attempts"]) == ("test.full", "cpu", 1, 7)
+    assert (first["request_id"], first["created_by"], first["traceparent"][3]) == ("r-1", 7, "a")
+    assert (datetime.fromisoformat(first["run_at"]) == run_at) == (run_at is not None)
 
 
 async def expire(world: World, job_id: int) -> None:
