@@ -16,6 +16,7 @@ from sqlalchemy import text
 from app.config import Settings, get_settings
 from app.core.database import Database
 from app.core.jobs import enqueue
+from app.core.memory import settle
 from app.core.wakeup import RedisWaker, use_waker
 from app.tasks.attempt import Runner
 from benchmarks.jobs.contenders import BareArq, BareCelery, Ledger, Process
@@ -75,6 +76,8 @@ class Run:
         self._rng = random.Random(1)  # noqa: S311 - pauses, not secrets
 
     async def all(self) -> None:
+        # As every process of the service does: this one stands for the API.
+        settle()
         settings = get_settings()
         database = Database(settings.database, role="api")
         connection = await asyncpg.connect(self.stage.dsn)

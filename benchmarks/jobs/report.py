@@ -61,7 +61,8 @@ Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench ARGS=jobs`, which writes
   Valkey, and for Celery the relay, share the other.
 - Commit to start: one job at a time on an idle system, from the return of the commit to the first line of the body.
 - Claims: publication, claim and completion of single jobs, in turns of {TURN} in two databases, one with
-  {sizes.finished:,} finished rows. This and the enqueueing run on uvloop, as the service does.
+  {sizes.finished:,} finished rows. This and the enqueueing run on uvloop and with the service's
+  garbage collector, as the API does.
 - Idle: API, worker and Celery run, nobody asks for anything; BEGIN and COMMIT count.
 
 ## Figures of this run

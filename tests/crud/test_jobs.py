@@ -66,7 +66,8 @@ class Full(JobMessage):
 async def test_one_and_many_are_accepted_alike(world: World, later: timedelta | None) -> None:
     """A job accepted alone is the row that it is in a batch: payload, attempts, time, priority, queue and cause."""
     now = datetime.now(UTC)
-    message, run_at = Full(at=now, amount=Decimal("1.10"), word="ü\u2028'\"\\"), later and now + later
+    run_at = None if later is None else now + later
+    message = Full(at=now, amount=Decimal("1.10"), word="ü\u2028'\"\\")
     with bound(Cause(request_id="r-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01", user_id=7)):
         async with world.database.session_scope() as session:
             one = await enqueue(session, message, run_at=run_at)
