@@ -10,10 +10,12 @@ from typing import Any
 
 from app.config import ConfigurationError, Settings, get_settings
 from app.core.errors import DomainError
+from app.core.memory import rest
 from app.core.metrics_files import leave_multiprocess, prepare_multiprocess
 
 
 def api(_: argparse.Namespace) -> None:
+    rest()
     settings = get_settings()
     prepare_multiprocess()
     from app.server import serve  # noqa: PLC0415 - each command loads only what it needs
@@ -22,6 +24,7 @@ def api(_: argparse.Namespace) -> None:
 
 
 def worker(_: argparse.Namespace) -> None:
+    rest()
     get_settings()
     prepare_multiprocess()
     from app.tasks.worker import main  # noqa: PLC0415

@@ -12,6 +12,7 @@ from uvicorn_worker import UvicornWorker
 
 from app.config import Settings
 from app.core.http_server import DrainingServer
+from app.core.memory import settle
 from app.core.metrics_files import forget_process
 
 # uvicorn's grace < gunicorn's < the container's: the inner one always ends first.
@@ -86,6 +87,8 @@ class GunicornServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no 
 
         # The modules once, before the fork: a process and its successor begin at once, and share their memory.
         import app.main  # noqa: F401, PLC0415
+
+        settle()
 
     def load(self) -> Any:
         from app.main import create_app  # noqa: PLC0415 - the application itself in the worker, after the fork

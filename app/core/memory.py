@@ -6,11 +6,20 @@ import gc
 YOUNGEST = 20_000
 
 
-def settle() -> None:
-    """Call once, when everything is loaded: what exists now is never traversed again.
+def rest() -> None:
+    """Call before the program is loaded, which leaves next to no garbage: looking for it was a fifth of the start.
 
-    A full collection walks every module, class and compiled statement, some 100 ms in which nobody is answered.
+    `settle` ends it.
     """
-    gc.collect()
+    gc.disable()
+
+
+def settle() -> None:
+    """Call when everything is loaded: what exists now is never traversed again.
+
+    A full collection walks every module, class and compiled statement, some 100 ms in which nobody is answered. Before
+    a fork it also keeps the pages shared that a collection writes to.
+    """
     gc.freeze()
     gc.set_threshold(YOUNGEST, 20, 20)
+    gc.enable()
