@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,7 +103,8 @@ class RequestLimits:
             count = self._counts[key] = _Count()
         count.own += 1
         if share and time.monotonic() - self._synced_at >= SYNC_EVERY and self._syncing is None:
-            self._syncing = asyncio.create_task(self._sync())
+            # On nobody's behalf: in the context of this request it would be part of its trace and of its log lines.
+            self._syncing = asyncio.create_task(self._sync(), context=Context())
         return count.own + count.others
 
     async def _sync(self) -> None:

@@ -9,6 +9,7 @@ import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +113,8 @@ class JobEvents:
 
     async def _begin(self, job_id: int) -> None:
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
+            # For everybody, and not in the context of the first who asked: its trace, its user's log lines.
+            self._tasks = [asyncio.create_task(work, context=Context()) for work in (self._listen(), self._look())]
         if self._channel is not None:
             # A connection that breaks is mended by the listener, which subscribes to everything anew.
             with suppress(*_AWAY):

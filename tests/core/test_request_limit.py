@@ -1,10 +1,13 @@
 """Requests are counted by class and caller: exactly within a process, over all of them by Redis."""
 
+from typing import ClassVar
+
 import pytest
 from limits.aio.storage import RedisStorage
 
 from app.config import RedisSettings
 from app.core.addresses import subscriber
+from app.core.context import Cause, bound, current_cause
 from app.core.rate_limit import Allowance, FailureLimit
 from app.core.redis import make_pool
 from app.core.request_limit import Kind, RequestLimits, kind_of
@@ -16,9 +19,9 @@ AMOUNTS: dict[Kind, int] = {"read": 5, "write": 3, "auth": 0}
 KINDS: tuple[Kind, ...] = ("read", "write")
 
 
-def storage(url: str) -> RedisStorage:
+def storage(url: str, made: type[RedisStorage] = RedisStorage) -> RedisStorage:
     pool = make_pool(RedisSettings.model_validate({"url": url, "timeout": 0.2}))
-    return RedisStorage("async+" + url, implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
+    return made("async+" + url, implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -94,6 +97,30 @@ async def test_reads_become_known_to_other_processes(url: str, monkeypatch: pyte
         return standing is not None and standing.used > 900
 
     assert await eventually(knows)
+
+
+class Watched(RedisStorage):
+    """Notes on whose behalf it was told something."""
+
+    causes: ClassVar[list[Cause]] = []
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        self.causes.append(current_cause())
+        return await super().incr(key, expiry, amount)
+
+
+async def test_what_is_told_belongs_to_no_request(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counts of all callers are told outside of the request that found it was time: its trace has none of them."""
+    monkeypatch.setattr("app.core.request_limit.SYNC_EVERY", 0)
+    limits = RequestLimits(storage(url, Watched), AMOUNTS, clock=lambda: 1_800_000_030.0)
+
+    async def told() -> bool:
+        return bool(Watched.causes)
+
+    with bound(Cause(request_id="r-1", user_id=1)):
+        await limits.hit("read", "user:1")
+        assert await eventually(told)
+    assert set(Watched.causes) == {Cause()}
 
 
 async def test_without_redis_this_process_counts() -> None:

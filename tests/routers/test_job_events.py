@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+from sqlalchemy import event
 
 from app.config import JobSettings, StreamSettings
-from app.core.context import Cause, bound
+from app.core.context import Cause, bound, current_cause
 from app.core.job_changes import CHANGED, RedisAnnouncer, use_announcer
 from app.core.jobs import JobMessage, JobStatus, enqueue
 from app.core.shutdown import begin_shutdown
@@ -159,6 +160,30 @@ async def test_changes_that_nobody_announced_are_seen_all_the_same(
             assert (state["version"], state["progress_done"]) == (2, 7)
     finally:
         await events.close()
+
+
+async def test_looking_is_on_nobodys_behalf(world: World, container: Container) -> None:
+    """What looks for changes serves all who come later, too: it is no part of the first one's trace and lines."""
+    events = JobEvents(world.database, container.redis, StreamSettings(look=0.05))
+    person, causes = await world.person(), []
+    job_id = await send(world, person)
+
+    def note(*_: object) -> None:
+        causes.append(current_cause())
+
+    async def looked() -> bool:
+        return len(causes) > 1
+
+    engine = world.database.read._engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with bound(Cause(request_id="r-1", user_id=person.id)):
+            async with events.watch(job_id, user_id=person.id):
+                assert await eventually(looked)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+        await events.close()
+    assert set(causes) == {Cause()}
 
 
 async def test_only_those_may_look_on_who_may_see_the_job(world: World, client: httpx.AsyncClient) -> None:
