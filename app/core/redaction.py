@@ -13,7 +13,7 @@ _NAMES = (
 _SECRET_KEYS = re.compile(rf"{_NAMES}|database_url|redis_url|broker_url|dsn", re.IGNORECASE)
 # Fields whose names look secret and are not.
 _HARMLESS_KEYS = frozenset({"token_type", "lease_token_age"})
-_OWN_KEYS = frozenset({"level", "timestamp", "logger"})
+_OWN_KEYS = frozenset({"level", "timestamp", "logger", "source", "process"})
 # Every repetition before a `=` or `:` is bounded: a stranger who chooses a path must not choose how long this takes.
 _NAMED = rf"(?:{_NAMES})[\w-]{{0,32}}\\?[\"']?\s{{0,4}}[=:]\s{{0,4}}"
 _SECRET_TEXT = re.compile(
@@ -84,15 +84,24 @@ def _is_secret(key: str) -> bool:
     return key not in _HARMLESS_KEYS and _SECRET_KEYS.search(key) is not None
 
 
+@lru_cache(maxsize=1024)
+def _sorted_out(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of a line's fields those to look into, and those that are secret by their name; one answer a kind of line."""
+    foreign = [key for key in keys if key not in _OWN_KEYS]
+    return tuple(key for key in foreign if not _is_secret(key)), tuple(key for key in foreign if _is_secret(key))
+
+
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The structlog processor."""
-    for key, value in event.items():
-        if key in _OWN_KEYS:
-            continue
-        if _is_secret(key):
-            event[key] = value if _says_nothing(value) else MASK
-        elif type(value) is str:
-            event[key] = redact_text(value)
+    looked_into, secret = _sorted_out(tuple(event))
+    for key in looked_into:
+        value = event[key]
+        if type(value) is str:
+            if not value.isalnum():
+                event[key] = redact_text(value)
         elif type(value) not in _NUMBERS:
             event[key] = redact(value)
+    for key in secret:
+        if not _says_nothing(event[key]):
+            event[key] = MASK
     return event
