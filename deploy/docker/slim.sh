@@ -20,7 +20,7 @@ rm -f reportlab/fonts/*.pfb reportlab/fonts/*.sfd reportlab/fonts/*.afm reportla
 # XML: the second way to read it, comparing pages, Schematron.
 rm -rf lxml/objectify.*.so lxml/html/diff.*.so lxml/html/_difflib.*.so lxml/isoschematron lxml/includes
 
-# Celery's command line with its shell, and uvicorn's look at changed files: a role starts neither.
-rm -rf click_repl* prompt_toolkit* wcwidth* watchfiles* ../../../bin/celery ../../../bin/watchfiles
+# Celery's command line with its shell: no role starts it.
+rm -rf click_repl* prompt_toolkit* wcwidth* ../../../bin/celery
 
 find . -name '*.so*' -type f -exec strip --strip-unneeded {} +
