@@ -13,7 +13,7 @@ _NAMES = (
 _SECRET_KEYS = re.compile(rf"{_NAMES}|database_url|redis_url|broker_url|dsn", re.IGNORECASE)
 # Fields whose names look secret and are not.
 _HARMLESS_KEYS = frozenset({"token_type", "lease_token_age"})
-_OWN_KEYS = frozenset({"level", "timestamp", "logger", "source", "process"})
+_OWN_KEYS = frozenset({"level", "timestamp", "logger"})
 # Every repetition before a `=` or `:` is bounded: a stranger who chooses a path must not choose how long this takes.
 _NAMED = rf"(?:{_NAMES})[\w-]{{0,32}}\\?[\"']?\s{{0,4}}[=:]\s{{0,4}}"
 _SECRET_TEXT = re.compile(
