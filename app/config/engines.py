@@ -1,12 +1,17 @@
 """PostgreSQL, Redis, and the job ledger on both."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr
 
-from app.config.common import Concern, is_address
+from app.config.common import Concern, ca_faults, is_address
 from app.config.sentinel import is_sentinel, parse_sentinels
+
+TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""What `?ssl=` of a database's address takes: libpq's `sslmode`, which asyncpg calls `ssl`."""
 
 
 class DatabaseSettings(Concern):
@@ -16,6 +21,9 @@ class DatabaseSettings(Concern):
     pooler: Literal["none", "transaction"] = Field(default="none", description="what `url` leads through")
     direct_url: SecretStr = Field(default=SecretStr(""), description="past the pooler; unset: `url`")
     replica_url: SecretStr = Field(default=SecretStr(""), description="for lists and reports; unset: `url`")
+    ca_file: Path | None = Field(
+        default=None, description="PEM, the authorities of the servers' certificates; unset: the system's"
+    )
     replica_lag: float = Field(default=5, gt=0, description="seconds behind, beyond which the primary is read")
     pool_size: int = Field(default=15, ge=1)
     pool_overflow: int = Field(
@@ -49,15 +57,34 @@ class DatabaseSettings(Concern):
                 yield f"DATABASE_{name}_URL: must be of the form postgresql+asyncpg://user:password@host:port/database"
         if self.pooler == "transaction" and not direct:
             yield "DATABASE_DIRECT_URL: is missing; behind a pooler, listening and migrations need an address past it"
+        yield from ca_faults("DATABASE_CA_FILE", self.ca_file)
+        for name in ("url", "direct_url", "replica_url"):
+            if fault := self._tls_fault(getattr(self, name).get_secret_value()):
+                yield f"DATABASE_{name.upper()}: {fault}"
+
+    def _tls_fault(self, url: str) -> str | None:
+        query = parse_qs(urlsplit(url).query)
+        mode = query.get("ssl", ["prefer"])[-1]
+        if "sslmode" in query or mode not in TLS_MODES:
+            return f"say how to encrypt as ?ssl= and one of {', '.join(TLS_MODES)}; asyncpg knows no sslmode"
+        if "sslrootcert" in query:
+            return "name the authorities in DATABASE_CA_FILE, not as sslrootcert"
+        if mode == "verify-ca" and self.ca_file is None:
+            return "?ssl=verify-ca looks at no name, and wants authorities of your own in DATABASE_CA_FILE"
+        return None
 
 
 class RedisSettings(Concern):
     """Redis or Valkey: the wake-up call of the queues, counters; never the record of accepted work."""
 
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    ca_file: Path | None = Field(
+        default=None, description="PEM, the authorities of its certificate, for rediss:; unset: the system's"
+    )
     timeout: float = Field(default=1, gt=0, description="seconds for connecting and for an answer")
 
     def faults(self) -> Iterator[str]:
+        yield from ca_faults("REDIS_CA_FILE", self.ca_file)
         url = self.url.get_secret_value()
         if is_sentinel(url):
             try:
@@ -84,8 +111,12 @@ class JobSettings(Concern):
     child_jobs: int = Field(default=1000, ge=1, description="messages after which a Celery child is replaced")
     child_memory: int = Field(default=400, ge=100, description="MiB above which a Celery child is replaced")
     broker_url: SecretStr | None = Field(default=None, description="Celery's broker; unset: REDIS_URL")
+    broker_ca_file: Path | None = Field(
+        default=None, description="as REDIS_CA_FILE, for a `broker_url` of amqps: or rediss:"
+    )
     shutdown_grace: int = Field(default=15, ge=0)
 
     def faults(self) -> Iterator[str]:
+        yield from ca_faults("JOBS_BROKER_CA_FILE", self.broker_ca_file)
         if self.heartbeat * 2 > self.lease:
             yield "JOBS_HEARTBEAT: must be at most half of JOBS_LEASE, or a live job loses its lease"

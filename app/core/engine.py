@@ -8,6 +8,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.config import DatabaseSettings
+from app.core.database_address import DatabaseAddress
 from app.core.pool import pool_options
 from app.core.tracing import trace_statements
 
@@ -47,8 +48,10 @@ def make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asyn
         # A pooler refuses these, or forgets them at the next transaction: there they are its own affair.
         server_settings |= {"jit": "off", **given}
     patience = int(given["statement_timeout"]) / 1000 + 1
+    url = (settings.direct if role in DIRECT else settings.url).get_secret_value()
+    tls = DatabaseAddress(url, settings.ca_file).tls()
     engine = create_async_engine(
-        (settings.direct if role in DIRECT else settings.url).get_secret_value(),
+        url,
         # They would go to the log with every failure: e-mails, hashes, reasons.
         hide_parameters=True,
         connect_args={
@@ -56,6 +59,7 @@ def make_engine(settings: DatabaseSettings, *, role: Role, pooled: bool) -> Asyn
             "command_timeout": settings.command_timeout if role == "api" else patience,
             "server_settings": server_settings,
             **(_NOTHING_PREPARED if behind_pooler else {}),
+            **({"ssl": tls} if tls else {}),
         },
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,

@@ -1,6 +1,7 @@
 """How messages travel: the names of the queues, and the clients of both engines. JSON only, never pickle."""
 
 import json
+import ssl
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from app.config import Settings
 from app.config.sentinel import is_sentinel, parse_sentinels
 from app.core.database import AnyRow
 from app.core.jobs import Priority
-from app.core.redis import make_pool
+from app.core.redis import make_pool, tls_options
 
 ARQ_QUEUE = "frontdesk:io"
 CELERY_QUEUE = "frontdesk-cpu"
@@ -104,11 +105,22 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
     }
 
 
+def _broker_tls(url: str, settings: Settings) -> dict[str, Any]:
+    """Without a word from us Celery encrypts and looks at nobody's certificate."""
+    ca_file = settings.jobs.broker_ca_file if settings.jobs.broker_url else settings.redis.ca_file
+    if not url.startswith("amqps:"):
+        return tls_options(url, ca_file)
+    authorities = {"ca_certs": str(ca_file)} if ca_file else {}
+    # No name is kombu's word for the one in the address; without the key it looks at none.
+    return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None, **authorities}
+
+
 def make_celery(settings: Settings) -> Celery:
     """Celery's application, for producing and for consuming. The ledger owns retries, so Celery's are off."""
     url, options = _broker((settings.jobs.broker_url or settings.redis.url).get_secret_value())
     app = Celery("frontdesk", broker=url)
     app.conf.update(
+        broker_use_ssl=_broker_tls(url, settings),
         task_default_queue=CELERY_QUEUE,
         task_queue_max_priority=10,
         task_serializer="json",
