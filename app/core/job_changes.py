@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
@@ -41,7 +42,8 @@ class RedisAnnouncer:
     def announce(self, channel: str, message: str) -> None:
         self._waiting.append((channel, message))
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._publish())
+            # In nobody's context: most of what is sent is not of whoever comes first.
+            self._task = asyncio.get_running_loop().create_task(self._publish(), context=Context())
 
     async def flush(self) -> None:
         """Send what was announced, and wait until it is sent: for a loop that does not turn between jobs."""

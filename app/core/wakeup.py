@@ -5,6 +5,7 @@ A lost wake-up costs a poll interval, never work: the relay looks into the ledge
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -33,7 +34,8 @@ class RedisWaker:
         if self._task is not None and not self._task.done():
             self._again = True
             return
-        self._task = asyncio.get_running_loop().create_task(self._publish())
+        # Whoever comes first pays for others: it is no part of what he asked for.
+        self._task = asyncio.get_running_loop().create_task(self._publish(), context=Context())
 
     async def _publish(self) -> None:
         while True:
