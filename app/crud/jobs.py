@@ -218,11 +218,13 @@ class JobCRUD(CRUDBase[Job]):
         return rows
 
     async def take_unpublished(self, session: Step, *, limit: int, names: Collection[str]) -> Sequence[AnyRow]:
-        """Mark due jobs as published and give what a message needs; rival relays never get the same ones.
+        """Mark due jobs as published and give what a message needs, first come first; rival relays never get the same.
 
         Only those in `names`: what is newer than a relay is published by one that has workers for it.
         """
-        return (await session.execute(TAKE, {"names": sorted(names), "limit": limit})).all()
+        rows = (await session.execute(TAKE, {"names": sorted(names), "limit": limit})).all()
+        # What an UPDATE returns has the order of the table.
+        return sorted(rows, key=lambda row: (-row.priority, -row.lag, row.id))
 
     async def room(self, read: ReadSession, caps: Mapping[str, int]) -> dict[str, int]:
         """Of the names in `caps` that have a due job: how many of each may be published, if any.

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from app.config import Settings
+from app.tasks.broker import ARQ_QUEUE, CELERY_LIST, CELERY_QUEUE, ON_REDIS
 from deploy.local.engines import ValkeyEngine
 from tests.ports import free_port
 from tests.processes.ledger import Ledger
 from tests.processes.process import Process, Spawn, Workers
 from tests.support import World
 
+CELERY_LISTS = (CELERY_QUEUE, *(CELERY_LIST[:-1] + str(step) for step in ON_REDIS.values()))
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {
     "LOG_FORMAT": "json",
@@ -67,7 +70,10 @@ def workers(spawn: Spawn) -> Workers:
 
 @pytest.fixture
 def ledger(world: World, own_valkey: ValkeyEngine) -> Ledger:
-    """Empty, as are the folders for mails and reports; Valkey runs, whatever the test before did to it."""
+    """Empty, as are queues, mails and reports; Valkey runs, whatever the test before did to it."""
     shutil.rmtree(world.container.settings.storage.directory, ignore_errors=True)
     own_valkey.start()
+    with Redis.from_url(own_valkey.url) as redis:
+        # A copy that was sent for nothing names a job of this test: the ids begin anew.
+        redis.delete(ARQ_QUEUE, *CELERY_LISTS)
     return Ledger(world, own_valkey.url)

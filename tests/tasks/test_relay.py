@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
+import pytest
 from arq import ArqRedis
 from celery import Celery
 from prometheus_client import REGISTRY
@@ -41,17 +42,17 @@ async def send(world: World, *messages: JobMessage) -> list[int]:
 
 
 async def io_messages(container: Container) -> list[int]:
-    """The ids of the jobs in ARQ's queue, in order. A running relay adds those of schedules, once a minute."""
+    """The ids of the jobs in ARQ's queue, in their order. A running relay adds those of schedules, once a minute."""
     names = [name.decode() for name in await container.redis.zrange(ARQ_QUEUE, 0, -1)]
-    return sorted(int(name.split("-")[0]) for name in names)
+    return [int(name.split("-")[0]) for name in names]
 
 
 async def cpu_messages(container: Container) -> list[int]:
-    """The ids of the jobs in Celery's queue."""
+    """The ids of the jobs in Celery's queue, in their order."""
     found = [
         json.loads(raw) for raw in await cast("Awaitable[list[bytes]]", container.redis.lrange(CELERY_LIST, 0, -1))
     ]
-    return sorted(int(one["headers"]["argsrepr"].strip("[],()")) for one in found)
+    return [int(one["headers"]["argsrepr"].strip("[],()")) for one in reversed(found)]
 
 
 def unreachable(settings: Settings) -> Settings:
@@ -68,9 +69,24 @@ async def test_each_job_is_published_once_to_its_queue(
     io = await send(world, *(Note() for _ in range(250)))
     cpu = await send(world, *(Sum() for _ in range(20)))
     await asyncio.gather(relay.publish(), rival.publish(), relay.publish(), rival.publish())
-    assert await io_messages(container) == io
-    assert await cpu_messages(container) == cpu
+    assert sorted(await io_messages(container)) == io
+    assert sorted(await cpu_messages(container)) == cpu
     assert await world.scalar("SELECT count(*) FROM jobs WHERE publications = 1 AND published_at IS NOT NULL") == 270
+
+
+@pytest.mark.parametrize(("kind", "messages"), [(Note, io_messages), (Sum, cpu_messages)])
+async def test_who_came_first_is_first(
+    world: World, container: Container, relay: Relay, kind: type[JobMessage], messages: Callable[..., Any]
+) -> None:
+    """Of one priority the queue has first what was due first, and of that what was accepted first."""
+    ids = await send(world, *(kind() for _ in range(12)))
+    # The table has them in another order than they became due.
+    late, early = ids[:3], ids[9:]
+    await world.execute("UPDATE jobs SET run_at = run_at - interval '1 second' WHERE id = ANY(:ids)", ids=early)
+    await world.execute("UPDATE jobs SET run_at = run_at + interval '1 millisecond' WHERE id = ANY(:ids)", ids=late)
+    await asyncio.sleep(0.01)
+    await relay.publish()
+    assert await messages(container) == [*early, *ids[3:9], *late]
 
 
 async def test_only_json_travels(world: World, container: Container, relay: Relay) -> None:
