@@ -177,6 +177,7 @@ async def test_a_release_that_does_not_work_is_taken_back(host: Host, fault: str
     assert "that failed: going back" in said or f"this release can't {fault}" in said
 
 
+@pytest.mark.slow
 async def test_a_deployment_that_was_killed_is_healed_by_the_next(host: Host) -> None:
     """Killed as it starts, switches or drains: the next deployment continues or takes back, and no request fails."""
     # What is to be killed stays in its step for long enough to be seen there; what heals it does not.
@@ -207,6 +208,7 @@ async def test_a_deployment_that_was_killed_is_healed_by_the_next(host: Host) ->
     assert host.serves(releases[4])
 
 
+@pytest.mark.slow
 async def test_rolling_back_serves_the_former_release(host: Host, tmp_path: Path) -> None:
     """`rollback` goes to the former release without migrating, and twice is there and back."""
     assert "no former release" in await Host(tmp_path, host.proxy).run("rollback", code=1)
