@@ -53,5 +53,5 @@ def ca_faults(name: str, file: Path | None) -> Iterator[str]:
         if file is not None:
             create_default_context(cafile=file)
     except (OSError, SSLError) as error:
-        reason = "holds no certificate in PEM" if isinstance(error, SSLError) else error.strerror
-        yield f"{name}: {file}: {reason}"
+        reason = "holds no certificate in PEM" if isinstance(error, SSLError) else f"can't be read: {error.strerror}"
+        yield f"{name}: the file {reason}"

@@ -74,6 +74,17 @@ class DatabaseSettings(Concern):
         return None
 
 
+def is_redis(url: str) -> bool:
+    """Whether it says where a Redis is, or the sentinels that know."""
+    if not is_sentinel(url):
+        return is_address(url, "redis", "rediss")
+    try:
+        parse_sentinels(url)
+    except ValueError:
+        return False
+    return True
+
+
 class RedisSettings(Concern):
     """Redis or Valkey: the wake-up call of the queues, counters; never the record of accepted work."""
 
@@ -85,15 +96,9 @@ class RedisSettings(Concern):
 
     def faults(self) -> Iterator[str]:
         yield from ca_faults("REDIS_CA_FILE", self.ca_file)
-        url = self.url.get_secret_value()
-        if is_sentinel(url):
-            try:
-                parse_sentinels(url)
-            except ValueError:
-                yield "REDIS_URL: must be of the form redis+sentinel://user:password@host:port,host:port/service/number"
-        elif not is_address(url, "redis", "rediss", "unix"):
+        if not is_redis(self.url.get_secret_value()):
             yield (
-                "REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or unix:, or"
+                "REDIS_URL: must be of the form redis://user:password@host:port/number, or rediss:, or"
                 " redis+sentinel://user:password@host:port,host:port/service/number"
             )
 
@@ -118,5 +123,8 @@ class JobSettings(Concern):
 
     def faults(self) -> Iterator[str]:
         yield from ca_faults("JOBS_BROKER_CA_FILE", self.broker_ca_file)
+        broker = self.broker_url.get_secret_value() if self.broker_url else ""
+        if broker and not is_address(broker, "amqp", "amqps") and not is_redis(broker):
+            yield "JOBS_BROKER_URL: must be of the form amqp://user:password@host/vhost, or amqps:, or as REDIS_URL"
         if self.heartbeat * 2 > self.lease:
             yield "JOBS_HEARTBEAT: must be at most half of JOBS_LEASE, or a live job loses its lease"
