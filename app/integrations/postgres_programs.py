@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -51,8 +51,11 @@ def _candidates(name: str, major: int, folder: Path | None) -> Iterator[Path]:
         yield from sorted(Path(wheel.origin).parent.glob(f"pginstall*/bin/{name}"), reverse=True)
 
 
-async def output(program: Path, *arguments: str, environment: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """What the program writes. Raises ProgramError after the last chunk when it has failed: what came is worthless."""
+async def output(program: Path, *arguments: str, environment: Mapping[str, str]) -> AsyncGenerator[bytes]:
+    """What the program writes. Raises ProgramError after the last chunk when it has failed: what came is worthless.
+
+    Closed before, it kills the program.
+    """
     async with _started(program, *arguments, environment=environment) as run:
         while chunk := await run.reader.read(CHUNK):
             yield chunk

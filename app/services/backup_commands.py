@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from socket import gaierror
+from ssl import SSLError
 
 from sqlalchemy.exc import DBAPIError
 
@@ -127,7 +129,10 @@ def explained(error: BaseException) -> str:
     if isinstance(error, DBAPIError):
         reason = str(error.orig).partition(":")[2].strip() or str(error.orig)
         return f"the database is away: {reason}" if is_unavailable(error) else f"the database refused: {reason}"
-    return str(error) or type(error).__name__
+    reason = str(error) or type(error).__name__
+    # What asyncpg meets before there is a connection; a store's are errors of its own.
+    connecting = isinstance(error, ConnectionError | TimeoutError | SSLError | gaierror)
+    return f"the database is away: {reason}" if connecting else reason
 
 
 def _line(manifest: Manifest) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
@@ -96,9 +97,10 @@ class BackupService:
             taken_at = snapshot.taken_at.astimezone(UTC)
             name = f"{taken_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
             program = await find_program("pg_dump", major=snapshot.server_major, folder=self.settings.programs)
-            dump = output(program, *_DUMP, f"--snapshot={snapshot.id}", environment=self.address.environment())
-            stored = Measured(self._sealed(dump, name))
-            await self.storage.put(dump_key(name), aiter(stored))
+            dumping = output(program, *_DUMP, f"--snapshot={snapshot.id}", environment=self.address.environment())
+            async with aclosing(dumping) as dump:
+                stored = Measured(self._sealed(dump, name))
+                await self.storage.put(dump_key(name), aiter(stored))
             if await self.storage.size(dump_key(name)) != stored.size:
                 raise BackupError("the store has not kept what it was given")
             manifest = Manifest(

@@ -14,6 +14,8 @@ from deploy.rollout.errors import RolloutError
 
 SLOTS = ("blue", "green")
 COMMANDS = ("check", "migrate", "start", "stop")
+LOGS = "logs"
+"""A fifth, if there is one: what a generation has said, before it is taken back."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def read(path: Path, root: Path) -> Config:
 
 def _made(values: dict[str, Any], root: Path) -> Config:
     slots = {name: _slot(values["slots"][name]) for name in SLOTS}
-    commands = {name: tuple(values["commands"][name]) for name in COMMANDS}
+    optional = (LOGS,) if LOGS in values["commands"] else ()
+    commands = {name: tuple(values["commands"][name]) for name in (*COMMANDS, *optional)}
     return Config(
         root=root,
         state=root / values["state"],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from deploy.rollout.config import Config
+from deploy.rollout.config import LOGS, Config
 from deploy.rollout.errors import RolloutError
 from deploy.rollout.probe import Answer, get, until
 from deploy.rollout.proxy import Proxy
@@ -68,6 +68,7 @@ class Rollout:
         self._proxy.leave(state.current)
         if switching:
             time.sleep(self._config.seconds.settle)
+        self._keep_words(state.target)
         self._run("stop", state.target)
         self._say(f"{state.target} is taken back; {state.current or 'nothing'} serves")
         return self._journal.write(state.given_up())
@@ -100,6 +101,15 @@ class Rollout:
         done = self._journal.write(state.done())
         self._say(f"{done.current} serves")
         return done
+
+    def _keep_words(self, generation: Generation) -> None:
+        """What it has said goes into our log: with its containers it would be gone."""
+        if LOGS not in self._config.commands:
+            return
+        try:
+            self._run(LOGS, generation)
+        except RolloutError as error:
+            self._say(str(error))
 
     def _faults(self, generation: Generation) -> str:
         """What does not work in it, asked directly; empty when all does."""

@@ -52,7 +52,7 @@ def test_the_slots_are_where_the_rollout_looks_for_them(services: dict[str, Any]
             assert urlsplit(ready).netloc == f"{address}:{PORTS[role]}"
             addresses.append(address)
         assert given.api == f"http://{services[f'api-{slot}']['networks']['inner']['ipv4_address']}:8000"
-        for command in ("start", "stop"):
+        for command in ("start", "stop", "logs"):
             words = config.argv(command, slot=slot, release="IMAGE")
             assert words[-4:] == [*(f"{role}-{slot}" for role in ROLES), f"backup-{slot}"]
             assert words[-4:] == [name for name, one in services.items() if slot in one.get("profiles", ())]

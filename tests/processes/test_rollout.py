@@ -175,6 +175,8 @@ async def test_a_release_that_does_not_work_is_taken_back(host: Host, fault: str
     assert tally.failed == {}
     assert host.serves(good), said
     assert "that failed: going back" in said or f"this release can't {fault}" in said
+    if "going back" in said:
+        assert "/api.log <==" in (host.folder / "var/rollout/log").read_text(), "its words are gone with it"
 
 
 @pytest.mark.slow

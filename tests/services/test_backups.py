@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from app.core.database_address import DatabaseAddress
 from app.core.metrics import BACKUP_LAST_SUCCESS, BACKUP_LAST_VERIFIED
 from app.crud import backups as crud
 from app.integrations.postgres_programs import ProgramError, find_program
-from app.services.backup_commands import AGAIN_SECONDS, LOOK_SECONDS, _when_due, backup, restore, verify
+from app.services.backup_commands import AGAIN_SECONDS, LOOK_SECONDS, _when_due, backup, explained, restore, verify
 from app.services.backups import BackupError, BackupService, dump_key, make_backup_storage, patient_database
 from app.services.container import Container
 from app.services.restores import ID_GAP, RestoreService
@@ -69,9 +71,9 @@ class Place:
     async def databases(self) -> set[str]:
         return await crud.database_names(self.server.read)
 
-    def run(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def run(self, *arguments: str, keys: str = KEY, **options: Any) -> subprocess.Popen[str]:
         """`python -m app …`, as an operator has it."""
-        environment = os.environ | {"BACKUP_DIRECTORY": str(self.folder), "BACKUP_KEYS": KEY, "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"BACKUP_DIRECTORY": str(self.folder), "BACKUP_KEYS": keys, "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
             env=environment,
@@ -311,6 +313,27 @@ async def test_a_full_disk_leaves_no_backup(place: Place, world: World) -> None:
     assert "File too large" in said
     assert "Traceback" not in said
     assert place.files() == []
+
+
+async def test_a_folder_that_takes_nothing_is_one_line(place: Place, world: World) -> None:
+    """It ends with 1 and says what is wrong, and nothing of what it left to others to close."""
+    place.folder.mkdir()
+    (place.folder / "backups").write_text("a file")
+    process = place.run("backup", keys="")
+    logged, said = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 1
+    assert logged == ""
+    (line,) = said.splitlines()
+    assert "Not a directory" in line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionRefusedError(111, "Connect call failed"), TimeoutError(), SSLError(1, "CERTIFICATE_VERIFY_FAILED")],
+)
+def test_a_database_that_is_not_reached_is_called_away(error: OSError) -> None:
+    """What the driver meets before there is a connection, the runbook knows by one name."""
+    assert re.match(r"the database is away: .+", explained(error))
 
 
 async def test_a_killed_backup_leaves_no_backup(place: Place, world: World) -> None:
