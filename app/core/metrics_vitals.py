@@ -37,6 +37,11 @@ POSTGRES_LOCK_WAITS = Gauge(
 POSTGRES_OLDEST_SECONDS = Gauge(
     "frontdesk_postgres_oldest_transaction_seconds", "Age of the oldest transaction", multiprocess_mode="mostrecent"
 )
+POSTGRES_ARCHIVE_FAILS_SECONDS = Gauge(
+    "frontdesk_postgres_archive_fails_seconds",
+    "For how long no piece of the WAL could be archived; 0 while they are",
+    multiprocess_mode="mostrecent",
+)
 POSTGRES_STATISTICS = Gauge(
     "frontdesk_postgres_statistics",
     "What the server has counted of this database (pg_stat_database): grows, and starts anew when that is reset",

@@ -1,6 +1,6 @@
 """What PostgreSQL says of itself to any role that may connect."""
 
-from sqlalchemy import ColumnElement, column, func, literal_column, select, table
+from sqlalchemy import ColumnElement, and_, column, func, literal_column, or_, select, table
 
 from app.core.database import AnyRow, ReadSession
 
@@ -11,6 +11,7 @@ _sessions = table(
     *map(column, ("pid", "datname", "state", "backend_type", "wait_event_type", "xact_start")),
 )
 _counts = table("pg_stat_database", *map(column, ("datname", *COUNTED)))
+_archiver = table("pg_stat_archiver", *map(column, ("last_archived_time", "last_failed_time", "stats_reset")))
 _is_client = _sessions.c.backend_type == "client backend"
 _is_here: ColumnElement[bool] = literal_column("datname = current_database()")
 
@@ -33,6 +34,15 @@ async def server(read: ReadSession) -> AnyRow | None:
         func.coalesce(age, 0).label("oldest"),
     )
     return await read.first(statement.select_from(_sessions).where(_is_client, _is_here, others))
+
+
+async def archive_fails(read: ReadSession) -> float:
+    """For how many seconds no piece of the WAL could be archived; 0 while they are, or while nobody archives."""
+    kept, failed = _archiver.c.last_archived_time, _archiver.c.last_failed_time
+    since = func.coalesce(kept, _archiver.c.stats_reset)
+    fails = or_(failed > kept, and_(failed.is_not(None), kept.is_(None)))
+    statement = select(func.extract("epoch", func.now() - since)).select_from(_archiver).where(fails)
+    return float(await read.scalar(statement) or 0)
 
 
 async def counted(read: ReadSession) -> AnyRow | None:

@@ -5,6 +5,7 @@ import asyncio
 from app.core.logging import get_logger
 from app.core.metrics import WEBHOOKS_OLDEST_SECONDS, WEBHOOKS_PENDING
 from app.core.metrics_vitals import (
+    POSTGRES_ARCHIVE_FAILS_SECONDS,
     POSTGRES_CONNECTIONS,
     POSTGRES_LOCK_WAITS,
     POSTGRES_MAX_CONNECTIONS,
@@ -62,6 +63,7 @@ class Gauges:
             POSTGRES_SIZE_BYTES.set(server.size)
             POSTGRES_LOCK_WAITS.set(server.lock_waits)
             POSTGRES_OLDEST_SECONDS.set(float(server.oldest))
+        POSTGRES_ARCHIVE_FAILS_SECONDS.set(await engine_statistics.archive_fails(self._read))
         if (counted := await engine_statistics.counted(self._read)) is not None:
             for name in engine_statistics.COUNTED:
                 POSTGRES_STATISTICS.labels(name).set(counted._mapping[name])

@@ -1,15 +1,23 @@
 """What the I/O worker tells Prometheus of what all processes share."""
 
 import asyncio
+from pathlib import Path
 
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from app.config import Settings
 from app.core.metrics_vitals import POSTGRES_STATISTICS
+from app.crud import engine_statistics
+from app.services.container import build
 from app.tasks.gauges import Gauges
+from deploy.local.engines import PostgresEngine
 from tests.outgoing import Outgoing
 from tests.support import World, eventually
+
+PIECE = "SELECT pg_switch_wal() FROM pg_logical_emit_message(false, 'a', 'piece', true)"
 
 
 def value(metric: str, /, **labels: str) -> float:
@@ -37,6 +45,37 @@ async def test_postgres_tells_of_itself(world: World) -> None:
         return value("frontdesk_postgres_connections", state="idle in transaction") == 0
 
     await eventually(none_is_open)
+
+
+async def test_an_archive_that_takes_nothing_is_seen(settings: Settings, tmp_path: Path) -> None:
+    """For as long as no piece of the WAL can be archived it says since when, and nothing before and after."""
+    takes = tmp_path / "takes"
+    archiving = {"archive_mode": "on", "archive_command": f"test -e {takes}"}
+    engine = PostgresEngine(tmp_path / "server", settings={"fsync": "off", **archiving})
+    engine.start()
+    address = settings.database.model_copy(update={"url": SecretStr(engine.url)})
+    container = build(settings.model_copy(update={"database": address}), role="worker", pooled=False)
+    world = World(container)
+
+    async def measured() -> float:
+        return await engine_statistics.archive_fails(container.database.read)
+
+    async def fails() -> bool:
+        return await measured() > 0
+
+    async def is_well() -> bool:
+        return await measured() == 0
+
+    try:
+        assert await measured() == 0
+        await world.rows(PIECE)
+        await eventually(fails)
+        takes.touch()
+        await world.rows(PIECE)  # it tries again by itself, but a minute later
+        await eventually(is_well)
+    finally:
+        await container.close()
+        engine.stop()
 
 
 async def test_redis_tells_of_itself(world: World) -> None:
