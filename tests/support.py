@@ -129,10 +129,14 @@ class World:
 
     async def run_jobs(self) -> int:
         """Attempt every due job here and now, as a worker would, until none is due; returns how many attempts."""
-        runner = Runner(self.database, bodies(self.container), self.container.settings.jobs)
+        known = bodies(self.container)
+        runner, names = Runner(self.database, known, self.container.settings.jobs), {kind.name for kind in known}
         attempts = 0
-        while due := await self.rows("SELECT id FROM jobs WHERE status = 'queued' AND run_at <= now() ORDER BY id"):
+        while due := await self.rows(
+            "SELECT id, name FROM jobs WHERE status = 'queued' AND run_at <= now() ORDER BY id"
+        ):
             for row in due:
+                assert row.name in names, f"{row.name} has no body: its line in app/tasks/bodies/ is missing"
                 await runner.run(row.id)
                 attempts += 1
         return attempts

@@ -324,7 +324,7 @@ def example() -> dict[str, str]:
 
 def test_the_example_lists_every_setting_and_no_other() -> None:
     """`.env.example` and the code name the same settings."""
-    assert set(example()) == set(variables())
+    assert set(example()) == set(variables()), ".env.example and app/config differ"
 
 
 def test_the_examples_values_are_the_defaults(given: pytest.MonkeyPatch, folder: Path) -> None:

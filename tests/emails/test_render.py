@@ -79,7 +79,7 @@ class Links(HTMLParser):
 
 def test_every_promised_mail_exists() -> None:
     """The templates are exactly the ones that the services name."""
-    assert set(VARIABLES) == TEMPLATES
+    assert set(VARIABLES) == TEMPLATES, "VARIABLES of this file and app/emails/templates/ differ"
 
 
 @pytest.mark.parametrize("template", sorted(VARIABLES))

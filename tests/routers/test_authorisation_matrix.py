@@ -27,10 +27,19 @@ CODES = {401: "invalid_token", 403: "forbidden", 404: "not_found"}
 API_DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
+def _row_of(app: FastAPI, route: str) -> str:
+    """A row to begin with."""
+    method, path = route.split(" ")
+    said = app.openapi()["paths"].get(path, {}).get(method.lower(), {}).get("responses", {})
+    status = next((status for status in said if status.startswith("2")), "200")
+    more = "" if method == "GET" else ', json={…}, audit="…"'
+    return f"Row(ADMIN, {status}, Scope.…{more})"
+
+
 def test_every_route_has_its_row(app: FastAPI) -> None:
     """A route without a row fails here, whatever its path, and so does a row without a route."""
     missing, gone = sorted(served(app) - ROUTES.keys()), sorted(ROUTES.keys() - served(app))
-    lines = [f'    "{route.replace(API, "", 1)}": Row(ADMIN, 200, Scope.…),' for route in missing]
+    lines = [f'    "{route.replace(API, "", 1)}": {_row_of(app, route)},' for route in missing]
     assert not missing, "say in tests/route_table.py who may call these, in lines like:\n" + "\n".join(lines)
     assert not gone, "tests/route_table.py speaks of routes that are not there"
 
@@ -55,11 +64,11 @@ def test_the_walk_misses_nothing() -> None:
 def test_staff_routes_have_a_scope_and_leave_a_trace() -> None:
     """Whatever staff may do a service account may be given, and each change of theirs is in the audit record."""
     staff = {route: row for route, row in ROUTES.items() if row.who in (ADMIN, OWNER)}
-    assert [route for route, row in staff.items() if row.scope is None] == []
+    assert [route for route, row in staff.items() if row.scope is None] == [], "their rows name no scope"
     changes = {
         route: row for route, row in ROUTES.items() if row.who in (ADMIN, SUPERADMIN) and not route.startswith("GET ")
     }
-    assert [route for route, row in changes.items() if not row.audit] == []
+    assert [route for route, row in changes.items() if not row.audit] == [], "their rows lack audit="
     assert len(changes) > 20
 
 
@@ -72,9 +81,11 @@ def test_the_documents_name_the_scopes(app: FastAPI) -> None:
         shown = [scope for one in operation.get("security", []) for scopes in one.values() for scope in scopes]
         assert shown == ([row.scope.value] if row.scope else []), route
     wanted = {scope.value: sorted(route for route, row in BELOW.items() if row.scope is scope) for scope in Scope}
-    rows = re.findall(r"^\| `(\w+:\w+)` \| ([^|]*) \| (.*) \|$", API_DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
-    assert {scope: sorted(re.findall(r"`([^`]+)`", routes)) for scope, _, routes in rows} == wanted
-    assert {scope: text for scope, text, _ in rows} == {scope.value: text for scope, text in DESCRIPTIONS.items()}
+    rows = re.findall(r"^\| `(\w+:\w+)` \|([^|]*)\|(.*)\|$", API_DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    where = "docs/api.md, Scopes"
+    assert {scope: sorted(re.findall(r"`([^`]+)`", routes)) for scope, _, routes in rows} == wanted, where
+    told = {scope: text.strip() for scope, text, _ in rows}
+    assert told == {scope.value: text for scope, text in DESCRIPTIONS.items()}, where
 
 
 async def _service(world: World, scopes: frozenset[Scope]) -> dict[str, str]:
@@ -109,6 +120,7 @@ async def _headers(world: World, who: str, owner: Person, row: Row, password_has
 async def _answer(scene: Scene, row: Row, method: str, path: str) -> tuple[httpx.Response, list[str]]:
     """The answer, and the actions that the audit record has more because of it."""
     for name in re.findall(r"{(\w+)}", path):
+        assert name in MAKERS, f"tests/route_makers.py makes no {name}"
         scene.made[name] = await MAKERS[name](scene)
     request: dict[str, Any] = {"json": row.json, "headers": scene.headers} | (await row.ask(scene) if row.ask else {})
     before = await scene.world.scalar("SELECT coalesce(max(id), 0) FROM audit_events")
