@@ -385,15 +385,16 @@ async def test_the_last_good_backup_is_never_pruned(place: Place, world: World) 
     """Of two of one day the newest is kept; the older one stays, too, while it is the last that is known to restore."""
     first = (await place.service().make()).name
     await verify(place.settings, first)
-    second = (await place.service().make()).name
+    await place.service().make()
     newest = place.service(keep_daily=1, keep_weekly=0)
     # Within one second the random part of the names decides which one is the newest: both orders hold.
     await newest.prune()
-    assert first in await newest.names()
+    left = set(await newest.names())
+    assert first in left
     await world.execute("UPDATE backups SET verified_at = NULL")
     third = (await place.service().make()).name
     gone = await newest.prune()
-    assert await newest.names() == sorted({first, second, third} - set(gone), reverse=True)
+    assert await newest.names() == sorted((left | {third}) - set(gone), reverse=True)
     assert len(await newest.names()) == 1
     assert await world.count("backups") == 1
 
