@@ -148,8 +148,6 @@ def postgresql(settings: Settings) -> Open:
 
 def valkey(settings: Settings) -> Open:
     url = urlsplit(settings.redis.url.get_secret_value())
-    if url.scheme == "unix":
-        return lambda: asyncio.open_unix_connection(url.path)
     return lambda: asyncio.open_connection(url.hostname, url.port)
 
 

@@ -1,11 +1,20 @@
 """Where a database is, for SQLAlchemy and for PostgreSQL's own programs."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from ssl import SSLContext, create_default_context
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from app.config import DatabaseSettings
+
+
+@cache
+def _verified(ca_file: Path | None, *, name: bool) -> SSLContext:
+    """Made once a process: to read authorities takes tens of milliseconds, and who listens connects again and again."""
+    context = create_default_context(cafile=ca_file)
+    context.check_hostname = name
+    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +51,7 @@ class DatabaseAddress:
         """
         if self.tls_mode not in {"verify-ca", "verify-full"}:
             return None
-        context = create_default_context(cafile=self.ca_file)
-        context.check_hostname = self.tls_mode == "verify-full"
-        return context
+        return _verified(self.ca_file, name=self.tls_mode == "verify-full")
 
     def environment(self) -> dict[str, str]:
         """What libpq reads: so no password stands in a list of processes."""

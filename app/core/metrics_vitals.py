@@ -39,7 +39,7 @@ POSTGRES_OLDEST_SECONDS = Gauge(
 )
 POSTGRES_ARCHIVE_FAILS_SECONDS = Gauge(
     "frontdesk_postgres_archive_fails_seconds",
-    "For how long no piece of the WAL could be archived; 0 while they are",
+    "Time since a piece of the WAL was archived, while the next can't be; else 0",
     multiprocess_mode="mostrecent",
 )
 POSTGRES_STATISTICS = Gauge(

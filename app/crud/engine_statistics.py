@@ -12,6 +12,8 @@ _sessions = table(
 )
 _counts = table("pg_stat_database", *map(column, ("datname", *COUNTED)))
 _archiver = table("pg_stat_archiver", *map(column, ("last_archived_time", "last_failed_time", "stats_reset")))
+# What has failed last is still told when archiving was switched off.
+ARCHIVES: ColumnElement[bool] = literal_column("current_setting('archive_mode') <> 'off'")
 _is_client = _sessions.c.backend_type == "client backend"
 _is_here: ColumnElement[bool] = literal_column("datname = current_database()")
 
@@ -37,11 +39,11 @@ async def server(read: ReadSession) -> AnyRow | None:
 
 
 async def archive_fails(read: ReadSession) -> float:
-    """For how many seconds no piece of the WAL could be archived; 0 while they are, or while nobody archives."""
+    """How many seconds ago the last piece of the WAL was archived, while the next can't be; 0 otherwise."""
     kept, failed = _archiver.c.last_archived_time, _archiver.c.last_failed_time
     since = func.coalesce(kept, _archiver.c.stats_reset)
     fails = or_(failed > kept, and_(failed.is_not(None), kept.is_(None)))
-    statement = select(func.extract("epoch", func.now() - since)).select_from(_archiver).where(fails)
+    statement = select(func.extract("epoch", func.now() - since)).select_from(_archiver).where(fails, ARCHIVES)
     return float(await read.scalar(statement) or 0)
 
 

@@ -13,9 +13,7 @@ from typing import Any
 from deploy.rollout.errors import RolloutError
 
 SLOTS = ("blue", "green")
-COMMANDS = ("check", "migrate", "start", "stop")
-LOGS = "logs"
-"""A fifth, if there is one: what a generation has said, before it is taken back."""
+COMMANDS = ("check", "migrate", "start", "logs", "stop")
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,7 @@ def read(path: Path, root: Path) -> Config:
 
 def _made(values: dict[str, Any], root: Path) -> Config:
     slots = {name: _slot(values["slots"][name]) for name in SLOTS}
-    optional = (LOGS,) if LOGS in values["commands"] else ()
-    commands = {name: tuple(values["commands"][name]) for name in (*COMMANDS, *optional)}
+    commands = {name: tuple(values["commands"][name]) for name in COMMANDS}
     return Config(
         root=root,
         state=root / values["state"],

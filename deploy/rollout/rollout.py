@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from deploy.rollout.config import LOGS, Config
+from deploy.rollout.config import Config
 from deploy.rollout.errors import RolloutError
 from deploy.rollout.probe import Answer, get, until
 from deploy.rollout.proxy import Proxy
@@ -104,10 +104,8 @@ class Rollout:
 
     def _keep_words(self, generation: Generation) -> None:
         """What it has said goes into our log: with its containers it would be gone."""
-        if LOGS not in self._config.commands:
-            return
         try:
-            self._run(LOGS, generation)
+            self._run("logs", generation)
         except RolloutError as error:
             self._say(str(error))
 

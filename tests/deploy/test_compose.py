@@ -58,6 +58,9 @@ def test_the_slots_are_where_the_rollout_looks_for_them(services: dict[str, Any]
             assert words[-4:] == [name for name, one in services.items() if slot in one.get("profiles", ())]
             assert words[words.index("--profile") + 1] == slot
         assert config.env(slot=slot, release="IMAGE")["FRONTDESK_IMAGE"] == "IMAGE"
+        for name in (*(f"{role}-{slot}" for role in ROLES), f"backup-{slot}"):
+            for setting in ("DATABASE_URL", "REDIS_URL"):
+                assert services[name]["environment"][setting].startswith(f"${{{setting}:-"), "what .env says is beaten"
     assert len(set(addresses)) == len(addresses)
     assert services["migrate"]["command"] == ["migrate"]
 

@@ -2,18 +2,10 @@
 
 import asyncio
 import json
-import os
-import re
-import resource
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
-from ssl import SSLError
 from typing import Any
 
 import pytest
@@ -25,89 +17,13 @@ from app.core.database import Database
 from app.core.database_address import DatabaseAddress
 from app.core.metrics import BACKUP_LAST_SUCCESS, BACKUP_LAST_VERIFIED
 from app.crud import backups as crud
-from app.integrations.postgres_programs import ProgramError, find_program
-from app.services.backup_commands import AGAIN_SECONDS, LOOK_SECONDS, _when_due, backup, explained, restore, verify
-from app.services.backups import BackupError, BackupService, dump_key, make_backup_storage, patient_database
+from app.services.backup_commands import AGAIN_SECONDS, LOOK_SECONDS, _when_due, backup, restore, verify
+from app.services.backups import BackupError, dump_key, patient_database
 from app.services.container import Container
-from app.services.restores import ID_GAP, RestoreService
+from app.services.restores import ID_GAP
 from app.tasks.relay import Relay
+from tests.backup_place import KEY, Place, clinic
 from tests.support import World, eventually
-
-ROOT = Path(__file__).resolve().parents[2]
-KEY = "a key of at least thirty-two bytes"
-_numbers = count(1)
-
-
-class Place:
-    """A folder of backups, the database that they are of, and another name to restore to."""
-
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self.folder = folder
-        self.settings = self._with(settings, keys=[SecretStr(KEY)], directory=folder)
-        self.elsewhere_name = f"restored_{next(_numbers)}"
-        url = DatabaseAddress.direct(settings.database).other(self.elsewhere_name).url
-        database = settings.database.model_copy(update={"url": SecretStr(url), "direct_url": SecretStr("")})
-        self.elsewhere = self.settings.model_copy(update={"database": database})
-        self.address = DatabaseAddress.direct(settings.database)
-        self.database = patient_database(settings, self.address)
-        self.server = patient_database(settings, self.address.other("postgres"))
-
-    @staticmethod
-    def _with(settings: Settings, **values: Any) -> Settings:
-        return settings.model_copy(update={"backup": settings.backup.model_copy(update=values)})
-
-    def service(self, **values: Any) -> BackupService:
-        settings = self._with(self.settings, **values)
-        return BackupService(settings.backup, self.address, self.database, make_backup_storage(settings))
-
-    async def restoring(self, name: str = "latest", *, replace: str | None = None, **values: Any) -> Any:
-        settings = self._with(self.elsewhere, **values)
-        service = RestoreService(settings, self.service(), DatabaseAddress.direct(settings.database))
-        return await service.restore(name, replace=replace)
-
-    def files(self) -> list[str]:
-        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
-
-    async def databases(self) -> set[str]:
-        return await crud.database_names(self.server.read)
-
-    def run(self, *arguments: str, keys: str = KEY, **options: Any) -> subprocess.Popen[str]:
-        """`python -m app …`, as an operator has it."""
-        environment = os.environ | {"BACKUP_DIRECTORY": str(self.folder), "BACKUP_KEYS": keys, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(
-            [sys.executable, "-m", "app", *arguments],
-            env=environment,
-            cwd=self.folder.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-
-
-@pytest.fixture
-async def place(settings: Settings, container: Container, tmp_path: Path) -> AsyncIterator[Place]:
-    place = Place(settings, tmp_path / "backups")
-    yield place
-    for name in await place.databases():
-        if name.startswith(place.elsewhere_name):
-            await crud.drop_database(place.server.single, name)
-    await place.database.close()
-    await place.server.close()
-
-
-async def clinic(world: World) -> None:
-    """A day's rows: people with sessions, a doctor, bookings, an audit record."""
-    patient, doctor = await world.person(), await world.doctor()
-    await world.execute(
-        "INSERT INTO appointments (doctor_id, patient_id, starts_at, ends_at) SELECT :doctor, :patient, at, "
-        "at + interval '30 min' FROM generate_series(now(), now() + interval '10 days', interval '1 hour') AS at",
-        doctor=doctor,
-        patient=patient.id,
-    )
-    await world.execute(
-        "INSERT INTO audit_events (actor_type, action, object_type) VALUES ('system', 'user.created', 'user')"
-    )
 
 
 async def test_a_restored_database_is_what_was_backed_up(place: Place, world: World) -> None:
@@ -300,70 +216,6 @@ async def test_two_backups_at_once_are_excluded(place: Place) -> None:
     assert place.files() == []
 
 
-def _no_space() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-
-async def test_a_full_disk_leaves_no_backup(place: Place, world: World) -> None:
-    """When the disk is full it ends with 1 and one line, and there is no file at all."""
-    await clinic(world)
-    process = place.run("backup", preexec_fn=_no_space)
-    _, said = await asyncio.to_thread(process.communicate)
-    assert process.returncode == 1
-    assert "File too large" in said
-    assert "Traceback" not in said
-    assert place.files() == []
-
-
-async def test_a_folder_that_takes_nothing_is_one_line(place: Place, world: World) -> None:
-    """It ends with 1 and says what is wrong, and nothing of what it left to others to close."""
-    place.folder.mkdir()
-    (place.folder / "backups").write_text("a file")
-    process = place.run("backup", keys="")
-    logged, said = await asyncio.to_thread(process.communicate)
-    assert process.returncode == 1
-    assert logged == ""
-    (line,) = said.splitlines()
-    assert "Not a directory" in line
-
-
-@pytest.mark.parametrize(
-    "error",
-    [ConnectionRefusedError(111, "Connect call failed"), TimeoutError(), SSLError(1, "CERTIFICATE_VERIFY_FAILED")],
-)
-def test_a_database_that_is_not_reached_is_called_away(error: OSError) -> None:
-    """What the driver meets before there is a connection, the runbook knows by one name."""
-    assert re.match(r"the database is away: .+", explained(error))
-
-
-async def test_a_killed_backup_leaves_no_backup(place: Place, world: World) -> None:
-    """Killed half-way it leaves nothing that looks like a backup, and the next one removes what it did leave."""
-    async with world.database.engine.connect() as held:
-        await held.exec_driver_sql("BEGIN")
-        await held.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-        process = place.run("backup")
-
-        async def writing() -> bool:
-            return any(name.endswith(".tmp") for name in place.files())
-
-        await eventually(writing, seconds=30)
-        process.kill()
-        await asyncio.to_thread(process.communicate)
-        await held.exec_driver_sql("ROLLBACK")
-    assert await place.service().names() == []
-    assert len(place.files()) == 1
-
-    async def free() -> bool:
-        with suppress(BackupError):
-            await place.service().make()
-            return True
-        return False
-
-    # The server notices at its own pace that the one who held the lock is gone.
-    await eventually(free)
-    assert place.files() == ["database.dump", "manifest.json"]
-
-
 async def test_the_loop_backs_up_when_it_is_time(place: Place) -> None:
     """It makes a backup when the last one is too old, none when it is not, goes on after a failure, ends on SIGTERM."""
     process = place.run("backup", "--loop")
@@ -397,26 +249,3 @@ async def test_the_last_good_backup_is_never_pruned(place: Place, world: World) 
     assert await newest.names() == sorted((left | {third}) - set(gone), reverse=True)
     assert len(await newest.names()) == 1
     assert await world.count("backups") == 1
-
-
-async def test_programs_of_another_version_are_not_used(tmp_path: Path) -> None:
-    """A pg_dump of another major version is refused by name; the one that fits is found."""
-    fake = tmp_path / "pg_dump"
-    fake.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 12.1'\n")
-    fake.chmod(0o755)
-    with pytest.raises(ProgramError, match=r"of PostgreSQL 18 is needed.*version 12"):
-        await find_program("pg_dump", major=18, folder=tmp_path)
-    assert (await find_program("pg_dump", major=18, folder=None)).is_file()
-
-
-async def test_a_dump_that_fails_is_no_backup(place: Place, tmp_path: Path) -> None:
-    """When pg_dump writes half and then fails, its words are passed on and nothing is kept."""
-    fake = tmp_path / "pg_dump"
-    fake.write_text(
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 18.0' && exit\n"
-        "head -c 3000000 /dev/zero\necho 'the table is broken' >&2\nexit 1\n"
-    )
-    fake.chmod(0o755)
-    with pytest.raises(ProgramError, match="exit code 1: the table is broken"):
-        await place.service(programs=tmp_path).make()
-    assert place.files() == []

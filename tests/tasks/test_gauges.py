@@ -48,10 +48,11 @@ async def test_postgres_tells_of_itself(world: World) -> None:
 
 
 async def test_an_archive_that_takes_nothing_is_seen(settings: Settings, tmp_path: Path) -> None:
-    """For as long as no piece of the WAL can be archived it says since when, and nothing before and after."""
+    """While no piece of the WAL can be archived it says since when; not before, after, nor when nobody archives."""
     takes = tmp_path / "takes"
+    plain = {"fsync": "off"}
     archiving = {"archive_mode": "on", "archive_command": f"test -e {takes}"}
-    engine = PostgresEngine(tmp_path / "server", settings={"fsync": "off", **archiving})
+    engine = PostgresEngine(tmp_path / "server", settings=plain | archiving)
     engine.start()
     address = settings.database.model_copy(update={"url": SecretStr(engine.url)})
     container = build(settings.model_copy(update={"database": address}), role="worker", pooled=False)
@@ -73,6 +74,13 @@ async def test_an_archive_that_takes_nothing_is_seen(settings: Settings, tmp_pat
         takes.touch()
         await world.rows(PIECE)  # it tries again by itself, but a minute later
         await eventually(is_well)
+        takes.unlink()
+        await world.rows(PIECE)
+        await eventually(fails)
+        engine.stop()
+        engine = PostgresEngine(tmp_path / "server", settings=plain)
+        engine.start()
+        assert await is_well()
     finally:
         await container.close()
         engine.stop()
