@@ -55,6 +55,16 @@ class Contender:
         return "\r\n".join(head) + "\r\n\r\n" + body
 
 
+def bookings(contender: Contender, stage: Stage, amount: int) -> Iterator[str]:
+    """Requests that each book a slot of its own."""
+    patients = stage.accounts[1:]
+    heads = [contender.request("POST", "/appointments", one, body="?", kind="application/json") for one in patients]
+    for number, (doctor_id, starts_at) in enumerate(stage.slots(amount)):
+        body = json.dumps({"doctor_id": doctor_id, "starts_at": starts_at})
+        head = heads[number % len(heads)].removesuffix("\r\n\r\n?")
+        yield head.replace("Content-Length: 1", f"Content-Length: {len(body)}") + "\r\n\r\n" + body
+
+
 @dataclass
 class Results:
     """Samples by measure and contender, a sample per round, and what is measured once."""
@@ -181,7 +191,7 @@ class Run:
 
     def _book(self, name: str) -> Group:
         amount = int((self.windows.short + WARMUP) * BOOKINGS_PER_SECOND)
-        return Group("book", CLIENTS, list(self._bookings(self.contenders[name], amount)), expect=201, once=True)
+        return Group("book", CLIENTS, list(bookings(self.contenders[name], self.stage, amount)), expect=201, once=True)
 
     def _webhooks(self, name: str) -> Group:
         amount = int((self.windows.short + WARMUP) * webhooks.PER_SECOND)
@@ -200,14 +210,6 @@ class Run:
             self.say(str(error))
         self.results.burst_seconds = time.perf_counter() - began
         self.results.burst_lost = webhooks.BURST - (self.stage.stored_webhooks() - before)
-
-    def _bookings(self, contender: Contender, amount: int) -> Iterator[str]:
-        patients = self.stage.accounts[1:]
-        heads = [contender.request("POST", "/appointments", one, body="?", kind="application/json") for one in patients]
-        for number, (doctor_id, starts_at) in enumerate(self.stage.slots(amount)):
-            body = json.dumps({"doctor_id": doctor_id, "starts_at": starts_at})
-            head = heads[number % len(heads)].removesuffix("\r\n\r\n?")
-            yield head.replace("Content-Length: 1", f"Content-Length: {len(body)}") + "\r\n\r\n" + body
 
     def _logins(self, name: str) -> Group:
         contender, kind = self.contenders[name], "application/x-www-form-urlencoded"

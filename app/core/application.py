@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
+from app.core.spans import unrecorded
+
 # FastAPI's own mark of a request that an application around this one has taken care of.
 _TAKEN_CARE_OF = "fastapi.telemetry"
 
@@ -22,6 +24,9 @@ class Application(FastAPI):
         self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._traced(scope):
-            scope[_TAKEN_CARE_OF] = None
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http" or self._traced(scope):
+            await super().__call__(scope, receive, send)
+            return
+        scope[_TAKEN_CARE_OF] = None
+        with unrecorded():
+            await super().__call__(scope, receive, send)

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import trace
+from opentelemetry.context import attach, detach, set_value
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 Attributes = Mapping[str, str | int | float | bool]
 _tracer = trace.get_tracer("frontdesk")
+# OpenTelemetry's word in a context, for which every instrumented library looks first.
+_SUPPRESSED = "suppress_instrumentation"
 
 
 def new_traceparent() -> str:
@@ -47,6 +50,20 @@ def links_to(traceparents: Sequence[str | None]) -> list[Link]:
 
 
 @contextmanager
+def unrecorded(*, suppressed: bool = True) -> Iterator[None]:
+    """For work that is not traced: what it asks of the engines and of others makes no spans that nobody would record.
+
+    Such a span takes 18 µs a statement, the longer the statement, and gives a request to another service a trace id
+    that stands in no line of our log.
+    """
+    token = attach(set_value(_SUPPRESSED, suppressed))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+@contextmanager
 def work_span(
     name: str,
     *,
@@ -58,9 +75,12 @@ def work_span(
     """A span around the block, in the trace of `traceparent`; gives its own traceparent, None while nothing traces."""
     parent = _remote(traceparent)
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None
-    with _tracer.start_as_current_span(
-        name, context, kind=kind, attributes=dict(attributes or {}), links=links_to(links)
-    ) as span:
+    with (
+        _tracer.start_as_current_span(
+            name, context, kind=kind, attributes=dict(attributes or {}), links=links_to(links)
+        ) as span,
+        unrecorded(suppressed=not span.is_recording()),
+    ):
         own = span.get_span_context()
         # Without a provider the parent's own context comes back: nothing new to name.
         yield _traceparent(own) if own != parent else None
