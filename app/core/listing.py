@@ -5,7 +5,7 @@ The grammar is the contract's: `limit`, `cursor`, `sort=field,-field`, `count`, 
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
@@ -29,6 +29,7 @@ EQUALITY: tuple[Operator, ...] = ("eq", "ne", "in")
 ORDER: tuple[Operator, ...] = (*EQUALITY, "gt", "gte", "lt", "lte")
 TEXT: tuple[Operator, ...] = (*ORDER, "contains")
 MAX_IN = 100
+MAX_SORTS = 5
 # Room for five sort values of 200 characters, four bytes each and in base64.
 MAX_CURSOR = 6000
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -100,12 +101,19 @@ class Cursors:
         return values if isinstance(values, list) else []
 
 
+def _shown_sort(sorts: Iterable[str]) -> Any:
+    one = "-?(" + "|".join(sorts) + ")"
+    pattern = f"^{one}(,{one}){{0,{MAX_SORTS - 1}}}$"
+    return Field(description="`-` for descending", json_schema_extra={"pattern": pattern})
+
+
 def _base64(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _bad_cursor() -> Invalid:
-    return Invalid("The cursor is not one that this list gave out.", loc=("query", "cursor"), kind="cursor_invalid")
+    said = "The cursor is not one that this list gave out for this sort."
+    return Invalid(said, loc=("query", "cursor"), kind="cursor_invalid")
 
 
 class Listing:
@@ -122,7 +130,7 @@ class Listing:
                 None,
             ),
             "sort": (
-                Annotated[str | None, Field(pattern=self._sort_pattern(), description="`-` for descending")],
+                Annotated[str | None, AfterValidator(self._sortable), _shown_sort(self._sorts)],
                 None,
             ),
             "count": (Annotated[bool, Field(description="also give `total`")], False),
@@ -136,9 +144,13 @@ class Listing:
             f"{name.title()}Query", __config__=ConfigDict(extra="forbid"), **fields
         )
 
-    def _sort_pattern(self) -> str:
-        one = "-?(" + "|".join(self._sorts) + ")"
-        return f"^{one}(,{one}){{0,4}}$"
+    def _sortable(self, text: str | None) -> str | None:
+        parts = [] if text is None else text.split(",")
+        if len(parts) > MAX_SORTS or any(part.removeprefix("-") not in self._sorts for part in parts):
+            raise ValueError(
+                f"must be one to {MAX_SORTS} of {', '.join(self._sorts)}, by commas; - before one for descending"
+            )
+        return text
 
     def parse(self, params: BaseModel, cursors: Cursors) -> PageQuery:
         given = {name: getattr(params, name) for name in params.model_fields_set}
@@ -182,14 +194,15 @@ def _value_type(kind: Any, operator: Operator) -> Any:
     if operator != "in":
         return Annotated[kind | None, Field()]
     adapter = TypeAdapter(Annotated[list[kind], Field(max_length=MAX_IN)])
-    # On the wire a text, in OpenAPI an array of the form `a,b` (routers/openapi.py says so).
+    # On the wire one text or several, in OpenAPI an array of the form `a,b` (routers/openapi.py says so).
     schema = TypeAdapter(Annotated[list[kind], Field(min_length=1, max_length=MAX_IN)]).json_schema()
     items = schema["items"] if "$ref" not in schema["items"] else next(iter(schema["$defs"].values()))
     if "pattern" in items and "format" not in items:
         items["pattern"] = items["pattern"].replace(r"\x00", r",\x00")
 
-    def split(text: str | None) -> Any:
-        return None if text is None else adapter.validate_python(text.split(","))
+    def split(texts: list[str] | None) -> Any:
+        return None if texts is None else adapter.validate_python([one for text in texts for one in text.split(",")])
 
     shown = {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_IN}
-    return Annotated[str | None, AfterValidator(split), Field(description="comma-separated"), WithJsonSchema(shown)]
+    said = Field(description="comma-separated; given several times, the values are taken together")
+    return Annotated[list[str] | None, AfterValidator(split), said, WithJsonSchema(shown)]

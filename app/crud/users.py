@@ -1,6 +1,6 @@
 """Accounts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.core.database import AnyRow, ReadSession, WriteSession, hear_own_change
 from app.core.enums import Role
+from app.core.listing import Filter, Operator
 from app.crud.base import CRUDBase
 from app.models import User
 
@@ -15,6 +16,13 @@ from app.models import User
 def _same(email: str) -> ColumnElement[bool]:
     # The database lowers both sides: Python and a collation do not agree on every letter.
     return func.lower(User.email) == func.lower(email)
+
+
+_SAME: Mapping[Operator, Callable[[Any], ColumnElement[bool]]] = {
+    "eq": _same,
+    "ne": lambda email: ~_same(email),
+    "in": lambda emails: func.lower(User.email).in_([func.lower(email) for email in emails]),
+}
 
 
 class UserCRUD(CRUDBase[User]):
@@ -53,6 +61,12 @@ class UserCRUD(CRUDBase[User]):
     async def soft_delete(self, session: WriteSession, obj: User) -> None:
         await super().soft_delete(session, obj)
         await hear_own_change(session)
+
+    def _condition(self, one: Filter) -> ColumnElement[bool]:
+        # An address is one however it is written; the order of a list is that of the letters as they are.
+        if one.field == "email" and one.operator in _SAME:
+            return _SAME[one.operator](one.value)
+        return super()._condition(one)
 
 
 users = UserCRUD(User)

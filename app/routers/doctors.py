@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Response
 from app.core.listing import PageQuery
 from app.dependencies.access import DoctorsReader, DoctorsWriter
 from app.dependencies.idempotency import Idempotent
-from app.dependencies.listing import page_query
+from app.dependencies.listing import GivenOnce, page_query
 from app.dependencies.resources import CursorsDep, Doctors
 from app.dependencies.session import IfMatch, IfNoneMatch, PublicRead, Read, Write
 from app.routers.responses import PathId, conditional, created, paged, tagged
@@ -94,7 +94,7 @@ async def set_hours(
     return tagged(response, doctor)
 
 
-@router.get("/{doctor_id}/slots", response_model=SlotList)
+@router.get("/{doctor_id}/slots", response_model=SlotList, dependencies=[GivenOnce])
 async def list_slots(
     doctor_id: PathId, query: Annotated[SlotsQuery, Query()], doctors: Doctors, read: PublicRead
 ) -> Any:
