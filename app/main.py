@@ -177,6 +177,9 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             re.compile(rf"POST .*{BASE_PATH}/webhooks/.*"): BodyLimit(
                 min(webhooks.BODY_LIMIT, settings.api.body_limit), settings.api.body_timeout
             ),
+            re.compile(rf"[A-Z]+ .*{BASE_PATH}/auth/.*"): BodyLimit(
+                min(auth.BODY_LIMIT, settings.api.body_limit), settings.api.body_timeout
+            ),
         },
         hsts=settings.production,
     )

@@ -11,13 +11,16 @@ from app.dependencies.idempotency import Idempotent
 from app.dependencies.refresh_cookie import RefreshCookieDep
 from app.dependencies.resources import Auth, EmailChanges, Passwords, ServiceAccounts, Users
 from app.dependencies.session import DeviceDep, Read, Write
-from app.routers.new_passwords import RegistrationHash
+from app.routers.new_passwords import HashedRegistration
 from app.routers.route import Router
 from app.schemas.auth import EmailVerification, ForgottenPassword, Logout, PasswordReset, TokenPair
 from app.schemas.base import storable
-from app.schemas.users import Registered, Registration
+from app.schemas.users import Registered
 
 router = Router(prefix="/auth", tags=["identity"])
+BODY_LIMIT = 64 * 1024
+"""Strangers write here. The longest that could be right has 16 KiB: a password of 256 characters, typed decomposed and
+percent-encoded; what is longer than a field may be is still told so."""
 # RFC 6749, 5.1; every answer has the first of them, but here it is a promise.
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _OTHER_PAGE: dict[str, Any] = {"description": "`csrf_refused`: another site's page asked with the cookie"}
@@ -27,15 +30,14 @@ UserName = Annotated[Annotated[str, Field(max_length=4096), AfterValidator(stora
 
 @router.post("/register", status_code=202)
 async def register(
-    data: Registration,
-    password_hash: RegistrationHash,
+    hashed: HashedRegistration,
     _: Annotated[None, Idempotent],
     users: Users,
     session: Write,
 ) -> Registered:
     """Make an account. The answer is the same when the e-mail has one already; then its owner gets a mail instead."""
-    await users.register(session, data=data, password_hash=password_hash)
-    return Registered(email=data.email)
+    await users.register(session, data=hashed.data, password_hash=hashed.password_hash)
+    return Registered(email=hashed.data.email)
 
 
 @router.post("/verify-email", status_code=204, response_class=Response)

@@ -3,7 +3,8 @@
 A connection would be held all the while, and a handful of registrations would starve everybody else's reads.
 """
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends
 
@@ -12,14 +13,24 @@ from app.dependencies.idempotent_steps import Reserved
 from app.dependencies.resources import Users
 from app.schemas.users import Registration, UserCreate
 
-
-async def registration_hash(data: Registration, users: Users, _: Reserved) -> str:
-    return await users.registration_hash(data=data)
+T = TypeVar("T")
 
 
-async def creation_hash(data: UserCreate, principal: UsersWriter, users: Users, _: Reserved) -> str:
-    return await users.creation_hash(principal=principal, data=data)
+@dataclass(frozen=True, slots=True)
+class Hashed(Generic[T]):
+    """A body and the hash of its password: a handler that asked for the body again would have it validated twice."""
+
+    data: T
+    password_hash: str
 
 
-RegistrationHash = Annotated[str, Depends(registration_hash)]
-CreationHash = Annotated[str, Depends(creation_hash)]
+async def hashed_registration(data: Registration, users: Users, _: Reserved) -> Hashed[Registration]:
+    return Hashed(data, await users.registration_hash(data=data))
+
+
+async def hashed_creation(data: UserCreate, principal: UsersWriter, users: Users, _: Reserved) -> Hashed[UserCreate]:
+    return Hashed(data, await users.creation_hash(principal=principal, data=data))
+
+
+HashedRegistration = Annotated[Hashed[Registration], Depends(hashed_registration)]
+HashedCreation = Annotated[Hashed[UserCreate], Depends(hashed_creation)]

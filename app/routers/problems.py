@@ -14,6 +14,7 @@ from app.core.context import current_cause
 from app.core.database import is_retryable, is_unavailable
 from app.core.logging import get_logger
 from app.core.middleware import BodyRefused
+from app.schemas.base import MAX_FAULTS
 
 log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -56,7 +57,6 @@ _TITLES = {
     503: "Unavailable",
 }
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
-_MAX_ERRORS = 50
 # RFC 6749, 5.2: what its clients read beside the problem.
 _OAUTH_ERRORS = {"validation_error": "invalid_request", "mfa_required": "invalid_grant"}
 
@@ -129,7 +129,7 @@ async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
     # Two dependencies that read the same body find the same fault.
     found = dict.fromkeys((one["loc"], one["msg"], one["type"]) for one in error.errors())
-    faults = [{"loc": list(loc), "msg": msg, "type": kind} for loc, msg, kind in list(found)[:_MAX_ERRORS]]
+    faults = [{"loc": list(loc), "msg": msg, "type": kind} for loc, msg, kind in list(found)[:MAX_FAULTS]]
     detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in faults[:3])
     return problem(request, status=422, code="validation_error", detail=detail, faults=faults)
 

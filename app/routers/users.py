@@ -11,7 +11,7 @@ from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, EmailChanges, Passwords, Users
 from app.dependencies.session import CurrentPerson, CurrentUser, IfMatch, IfNoneMatch, Read, Write
-from app.routers.new_passwords import CreationHash
+from app.routers.new_passwords import HashedCreation
 from app.routers.responses import PathId, conditional, created, paged, tagged
 from app.routers.route import Router
 from app.schemas.base import PageOut
@@ -21,7 +21,6 @@ from app.schemas.users import (
     PasswordChange,
     ProfileUpdate,
     Registered,
-    UserCreate,
     UserRead,
     UserUpdate,
 )
@@ -85,16 +84,15 @@ async def list_users(
 
 @router.post("", status_code=201, response_model=UserRead)
 async def create_user(
-    data: UserCreate,
+    hashed: HashedCreation,
     principal: UsersWriter,
-    password_hash: CreationHash,
     _: Annotated[None, Idempotent],
     users: Users,
     session: Write,
     response: Response,
 ) -> Any:
     """Admins only; a role other than client is a superadmin's to give."""
-    user = await users.create(session, principal=principal, data=data, password_hash=password_hash)
+    user = await users.create(session, principal=principal, data=hashed.data, password_hash=hashed.password_hash)
     return created(response, user, "users")
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from statistics import median
 
 from app.config import Settings
+from app.routers.auth import BODY_LIMIT as AUTH_LIMIT
 from tests.hostile.conftest import BODY_LIMIT, BODY_TIMEOUT
 from tests.hostile.process import ApiProcess
 from tests.ports import HOST
@@ -59,12 +60,14 @@ async def test_a_body_that_nobody_reads_is_thrown_away(api: ApiProcess, world: W
 
 
 async def test_the_limit_is_exact(api: ApiProcess) -> None:
-    """A body of just the limit is read, one byte more is refused, with its length announced or in chunks."""
-    for size, status in ((BODY_LIMIT, 422), (BODY_LIMIT + 1, 413)):
-        body = b'"' + b"x" * (size - 2) + b'"'
-        assert (await api.ask("POST", f"{API}/auth/register", body=body)).status == status
-        chunked = head(b"Transfer-Encoding: chunked") + b"%x\r\n%s\r\n0\r\n\r\n" % (size, body)
-        assert (await api.say(chunked)).status == status
+    """A body of just the limit is read, one byte more is refused, with its length announced or in chunks; strangers
+    who sign up or in have a smaller one."""
+    for path, limit, good in ((f"{API}/auth/register", AUTH_LIMIT, 422), (f"{API}/orders", BODY_LIMIT, 401)):
+        for size, status in ((limit, good), (limit + 1, 413)):
+            body = b'"' + b"x" * (size - 2) + b'"'
+            assert (await api.ask("POST", path, body=body)).status == status
+            chunked = head(b"Transfer-Encoding: chunked", path=path.encode())
+            assert (await api.say(chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (size, body))).status == status
 
 
 async def test_the_answer_413_arrives_before_the_connection_ends(api: ApiProcess) -> None:
