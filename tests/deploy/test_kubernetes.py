@@ -32,6 +32,8 @@ OVERLAYS = ("production", "staging")
 ROLES = {"api": "PORT", "worker": "WORKER_METRICS_PORT", "celery": "CELERY_METRICS_PORT"}
 VERSIONS = ("1.31", "1.37")
 """The oldest and the newest Kubernetes that the files are for."""
+OTHERS = ("ScaledObject", "PodMonitor")
+"""Kinds that are no part of Kubernetes: KEDA's and the Prometheus Operator's."""
 MEBIBYTE = 2**20
 SECRETS = {
     "database_url": "postgresql+asyncpg://frontdesk:s3cret-s3cret@postgres:5432/frontdesk",
@@ -108,13 +110,13 @@ def test_it_is_what_kustomize_builds(made: list[Resource], overlay: str) -> None
 
 
 def test_every_resource_is_valid(made: list[Resource]) -> None:
-    """Strictly: no field that Kubernetes does not know; KEDA's kind is held against the fields that are used of it."""
-    keda = json.loads((Path(__file__).parent / "scaledobject.schema.json").read_text())
+    """Strictly: no field that Kubernetes does not know; others' kinds by the fields that are used of them."""
+    others = {kind: json.loads((Path(__file__).parent / f"{kind.lower()}.schema.json").read_text()) for kind in OTHERS}
     for resource in made:
-        for version in VERSIONS:
-            if resource["kind"] == "ScaledObject":
-                jsonschema.validate(resource, keda)
-            else:
+        if resource["kind"] in others:
+            jsonschema.validate(resource, others[resource["kind"]])
+        else:
+            for version in VERSIONS:
                 kubernetes_validate.validate(resource, version, strict=True)
     assert len(keyed(made)) == len(made) > 15
 
@@ -158,10 +160,9 @@ def test_the_settings_are_fit_for_production(
 
 def test_ports_and_probes_are_those_of_the_program(made: list[Resource]) -> None:
     """Each role's port is the one it is told to listen on; what is probed is answered there."""
-    for role, _, template, container in deployments(made):
+    for role, _, _, container in deployments(made):
         (port,) = container["ports"]
         assert str(port["containerPort"]) == settings_of(made, container)[ROLES[role]]
-        assert template["metadata"]["annotations"]["prometheus.io/port"] == str(port["containerPort"])
         for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
             asked = container[kind]["httpGet"]
             assert asked["port"] == port["name"]
