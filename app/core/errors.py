@@ -102,6 +102,13 @@ class CsrfRefused(Forbidden):
     message = "The page that sent this may not use the session's cookie."
 
 
+class PreflightRefused(DomainError):
+    """A page of another origin asked for a method or a header that it may not use, or is not on the list itself."""
+
+    code = "cors_refused"
+    message = "Disallowed CORS request."
+
+
 class NotFound(DomainError):
     code = "not_found"
     message = "There is no such object."

@@ -4,12 +4,17 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.core.hosts import Cors, TrustedHosts
+from app.core.errors import DomainError
+from app.core.hosts import SENT, Cors, TrustedHosts
 
 ORIGIN = "https://clinic.example.org"
+
+
+def _refused(_: Request, error: DomainError) -> Response:
+    return JSONResponse({"code": error.code, "detail": error.detail}, 400)
 
 
 def _client() -> httpx.AsyncClient:
@@ -17,7 +22,7 @@ def _client() -> httpx.AsyncClient:
         return PlainTextResponse("fine", headers={"vary": "Accept"})
 
     app = Starlette(routes=[Route(path, answer) for path in ("/", "/health/live", "/health/ready", "/metrics")])
-    app.add_middleware(Cors, allow_origins=[ORIGIN], allow_methods=["PUT"])
+    app.add_middleware(Cors, allow_origins=[ORIGIN], allow_methods=["PUT"], allow_headers=SENT, refuse=_refused)
     app.add_middleware(TrustedHosts, allowed_hosts=["clinic.example.org", "*.clinic.example.com"])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://clinic.example.org")
 
@@ -67,3 +72,23 @@ async def test_an_answer_varies_by_origin_with_and_without_one() -> None:
     assert listed.headers["access-control-allow-origin"] == ORIGIN
     assert "access-control-allow-origin" not in other.headers
     assert preflight.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"Origin": "https://evil.example"}, "origin"),
+        ({"Access-Control-Request-Method": "PATCH"}, "method"),
+        ({"Access-Control-Request-Headers": "x-secret"}, "headers"),
+    ],
+)
+async def test_a_preflight_is_refused_like_anything_else(asked: dict[str, str], why: str) -> None:
+    """What a page may not ask for is refused by whoever makes the service's refusals, with what it may ask for."""
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"} | asked
+    async with _client() as client:
+        answer = await client.options("/", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "cors_refused")
+    assert why in answer.json()["detail"]
+    assert answer.headers["content-type"] == "application/json"
+    assert "Last-Event-ID" in answer.headers["access-control-allow-headers"]
+    assert "Origin" in answer.headers["vary"]
