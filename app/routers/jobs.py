@@ -12,7 +12,7 @@ from app.dependencies.idempotency import Idempotent
 from app.dependencies.listing import page_query
 from app.dependencies.resources import CursorsDep, Jobs, Reports
 from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
-from app.routers.responses import PathId, accepted, conditional, paged
+from app.routers.responses import PathId, accepted, conditional, file_of, paged
 from app.routers.route import Router
 from app.schemas.base import PageOut
 from app.schemas.jobs import JOBS, JobRead, ScheduleList
@@ -51,13 +51,7 @@ async def get_job(
     "/jobs/{job_id}/result",
     response_class=StreamingResponse,
     responses={
-        200: {
-            "description": "The file",
-            "content": {
-                kind.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
-                for kind in MEDIA_TYPES.values()
-            },
-        },
+        200: file_of("The file", *(kind.partition(";")[0] for kind in MEDIA_TYPES.values())),
         307: {"description": "The file is at `Location`, for a while and for anybody who has the address"},
         409: {"description": "`job_not_finished`"},
     },

@@ -10,7 +10,7 @@ from app.core.enums import PhotoSize
 from app.dependencies.access import DoctorsWriter
 from app.dependencies.resources import Jobs, Photos
 from app.dependencies.session import IfMatch, IfNoneMatch, Read, Write
-from app.routers.responses import PathId, accepted
+from app.routers.responses import PathId, accepted, file_of
 from app.routers.route import Router
 from app.routers.uploads import FILE_FORM, stored_once
 from app.schemas.jobs import JobRead
@@ -65,7 +65,7 @@ async def delete_photo(
     "/{doctor_id}/photo/{size}",
     response_class=Response,
     responses={
-        200: {"description": "The photo", "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+        200: file_of("The photo", MEDIA_TYPE),
         307: {"description": "The photo is at `Location`, for a while"},
     },
 )

@@ -12,6 +12,17 @@ from app.schemas.jobs import JobRead
 PathId = Annotated[Id, Path()]
 
 
+def file_of(description: str, *kinds: str) -> dict[str, Any]:
+    """An answer that is a file of one of these media types, for `responses`.
+
+    Whatever the kind, it is bytes, and that stands first: generators of clients take the first type that they know, and
+    read others as text or not at all.
+    """
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    content = dict.fromkeys(("application/octet-stream", *kinds), binary)
+    return {"description": f"{description}; `Content-Type` names the real type", "content": content}
+
+
 def tagged(response: Response, obj: Any) -> Any:
     """`obj`, its version noted as the answer's ETag."""
     response.headers["ETag"] = version_tag(obj.version)
