@@ -12,4 +12,6 @@ part="$archive/.$name.$$"
 trap 'rm -f "$part"' EXIT
 dd if="$path" of="$part" bs=1M conv=fsync status=none
 mv -n "$part" "$archive/$name"
+# Not every mv says so when somebody else was there first.
+[ ! -e "$part" ] || { echo "archive-wal: $archive/$name has come meanwhile" >&2; exit 1; }
 sync "$archive"

@@ -1,4 +1,4 @@
-"""`python3 -m deploy.rollout deploy RELEASE | rollback | heal | status`, on the host itself."""
+"""`python3 -m deploy.rollout deploy RELEASE | rollback | heal | status | run COMMAND…`, on the host itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from deploy.rollout.config import Config, read
 from deploy.rollout.errors import Busy, Interrupted, RolloutError
 from deploy.rollout.rollout import Rollout
-from deploy.rollout.state import Journal
+from deploy.rollout.state import Generation, Journal
 
 ROOT = Path(__file__).resolve().parents[2]
 FAILED, UNUSABLE, BUSY = 1, 2, 75
@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("rollback", help="the former release serves again; the database stays as it is")
     commands.add_parser("heal", help="continue or take back what a deployment that was killed has left")
     commands.add_parser("status", help="what serves, and what is half-way")
+    once = commands.add_parser("run", help="a command of the release that serves, in this terminal: run backup --list")
+    once.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="as after `python -m app`")
     return top
 
 
@@ -55,6 +57,8 @@ def teller(log: TextIO) -> Callable[[str], None]:
 
 def run(given: argparse.Namespace, config: Config) -> None:
     journal = Journal(config.state)
+    if given.command == "run":
+        become(given.words, config, journal.read().current)
     if given.command == "status":
         state = journal.read()
         print(f"serves: {state.current or 'nothing'}\nformer: {state.former or 'none'}")
@@ -69,6 +73,16 @@ def run(given: argparse.Namespace, config: Config) -> None:
             rollout.rollback()
         else:
             rollout.heal()
+
+
+def become(words: list[str], config: Config, serves: Generation | None) -> NoReturn:
+    """Be this command of the release that serves, whose image nothing else on the host knows."""
+    if serves is None or not words:
+        raise RolloutError("run: nothing serves yet: deploy first" if words else "run: which command?")
+    argv = [*config.argv("run", slot=serves.slot, release=serves.release), *words]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.chdir(config.root)
+    os.execvpe(argv[0], argv, config.env(slot=serves.slot, release=serves.release))  # noqa: S606 - that is the point
 
 
 def _interrupted(number: int, _: object) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from deploy.rollout.errors import RolloutError
 
 SLOTS = ("blue", "green")
-COMMANDS = ("check", "migrate", "start", "logs", "stop")
+COMMANDS = ("check", "migrate", "run", "start", "logs", "stop")
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,23 @@ def _slot(values: dict[str, Any]) -> Slot:
 
 
 def setting(name: str, root: Path) -> str:
-    """From the environment, or the `.env` that compose reads, too."""
-    if name in os.environ:
-        return os.environ[name]
-    file = root / ".env"
+    """From the environment, or from `.env` as compose reads it. RolloutError when it is in neither."""
+    found, file = os.environ.get(name, ""), root / ".env"
+    if found:
+        return found
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        key, _, value = line.partition("=")
+        key, _, value = line.strip().removeprefix("export ").partition("=")
         if key.strip() == name:
-            return value.strip().strip("'\"")
-    raise RolloutError(f"{name}: is not set, neither in the environment nor in {file}")
+            found = _plain(value.strip())
+            if "$" in found:
+                raise RolloutError(f"{name}: write the value itself in {file}; only compose knows what {found} is")
+    if not found:
+        raise RolloutError(f"{name}: is not set, neither in the environment nor in {file}")
+    return found
+
+
+def _plain(value: str) -> str:
+    """Without quotes, or without the comment behind it."""
+    if value[:1] in {"'", '"'} and (end := value.find(value[0], 1)) > 0:
+        return value[1:end]
+    return value.split(" #", 1)[0].strip()

@@ -34,11 +34,11 @@ def start(folder: Path, release: Path, programs: list[str]) -> None:
             )
 
 
-def run(release: Path, program: str) -> None:
-    """Become `python -m app PROGRAM` of this release."""
+def run(release: Path, words: list[str]) -> None:
+    """Become `python -m app WORDS` of this release."""
     python = release / ".venv/bin/python"
     os.chdir(release)
-    os.execve(python, [str(python), "-m", "app", program], _environment())  # noqa: S606 - that is the point
+    os.execve(python, [str(python), "-m", "app", *words], _environment())  # noqa: S606 - that is the point
 
 
 def _environment() -> dict[str, str]:
@@ -70,7 +70,7 @@ def main() -> int:
     starting.add_argument("programs", nargs="+")
     running = commands.add_parser("run")
     running.add_argument("release", type=Path)
-    running.add_argument("program")
+    running.add_argument("words", nargs=argparse.REMAINDER)
     stopping = commands.add_parser("stop")
     stopping.add_argument("folder", type=Path)
     stopping.add_argument("--grace", type=float, default=30)
@@ -78,7 +78,7 @@ def main() -> int:
     if given.command == "start":
         start(given.folder.resolve(), given.release.resolve(), given.programs)
     elif given.command == "run":
-        run(given.release.resolve(), given.program)
+        run(given.release.resolve(), given.words)
     else:
         stop(given.folder.resolve(), grace=given.grace)
     return 0

@@ -34,6 +34,7 @@ def main() -> None:
     if sys.argv[1] == FAULT:
         sys.exit(f"this release can't {FAULT}")
     if sys.argv[1] != "api":
+        print("this release was asked for", *sys.argv[1:])
         return
     if FAULT == "sluggish":
         time.sleep(9)

@@ -152,12 +152,16 @@ async def test_a_crash_loses_nothing_that_was_committed(settings: Settings, clin
 
 @pytest.mark.slow
 async def test_base_backups_are_checked_and_cut_back(clinic: Clinic) -> None:
-    """Of two the newest stays, with the WAL that it needs; a damaged one is not restored, nothing is overwritten."""
+    """Of two the newest stays, with the WAL that it needs, and so does what is no base backup; to keep none is refused.
+    A damaged one is not restored, nothing is overwritten."""
+    (clinic.bases / "lost+found").mkdir(parents=True)
+    assert clinic.script("base-backup.sh", clinic.bases, clinic.archive, "0").returncode == 2
     for _ in range(2):
         done = await asyncio.to_thread(clinic.script, "base-backup.sh", clinic.bases, clinic.archive, "1")
         assert done.returncode == 0, done.stderr
         await asyncio.sleep(1)  # their names are seconds
     [base] = [path for path in clinic.bases.iterdir() if path.name[0].isdigit()]
+    assert (clinic.bases / "lost+found").is_dir()
     first = (base / "backup_label").read_text().split("(file ")[1][:24]
     assert min(path.name for path in clinic.archive.iterdir() if len(path.name) == 24) == first
     data = clinic.folder / "data"
@@ -185,3 +189,17 @@ def test_an_archived_segment_is_never_replaced(tmp_path: Path) -> None:
 
     assert (keep(one), keep(one), keep(other)) == (0, 0, 1)
     assert [path.read_bytes() for path in archive.iterdir()] == [b"1" * 1000]
+
+
+def test_a_segment_that_comes_meanwhile_is_not_called_archived(tmp_path: Path) -> None:
+    """When another one gets its name while a segment is copied, that one stays and the archiving has failed."""
+    archive, one, name = tmp_path / "archive", tmp_path / "one", "000000010000000000000001"
+    archive.mkdir()
+    one.write_bytes(b"1" * 1000)
+    (tmp_path / "dd").write_text(f'#!/bin/sh\n/bin/dd "$@" && printf other >{archive / name}\n')
+    (tmp_path / "dd").chmod(0o755)
+    command = [str(SCRIPTS / "archive-wal.sh"), str(archive), str(one), name]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path})
+    assert (done.returncode, "meanwhile" in done.stderr) == (1, True)
+    assert {path.name: path.read_text() for path in archive.iterdir()} == {name: "other"}

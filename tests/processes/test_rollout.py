@@ -245,6 +245,18 @@ async def test_two_deployments_do_not_run_at_once(host: Host) -> None:
     assert host.serves(first)
 
 
+async def test_a_command_is_one_of_the_release_that_serves(host: Host, tmp_path: Path) -> None:
+    """`run` hands every word on to the release that serves, and ends as it does; before there is one it says so."""
+    assert "deploy first" in await Host(tmp_path, host.proxy).run("run", "seed", code=1)
+    release = host.small("asked")
+    await host.run("deploy", str(release))
+    assert "which command?" in await host.run("run", code=1)
+    assert "asked for backup --list" in await host.run("run", "backup", "--list")
+    (release / "app/fault").write_text("restore")
+    assert "this release can't restore" in await host.run("run", "restore", "--replace", "frontdesk", code=1)
+    (release / "app/fault").write_text("")
+
+
 async def test_a_connection_that_breaks_does_not_stop_a_deployment(host: Host) -> None:
     """With nobody who reads what it says, and a hang-up on top, it goes on to its end; the log has it all."""
     second = host.small("unheard")

@@ -116,6 +116,12 @@ async def test_a_body_beyond_the_limit_never_reaches_the_api(proxy: Proxy, publi
     assert (small.status_code, small.headers["content-type"]) == (413, "application/problem+json")
 
 
+async def test_a_photo_that_the_proxy_keeps_on_disk_reaches_the_api(public: httpx.AsyncClient) -> None:
+    """A body larger than what Traefik holds in memory goes through its temporary folder, to the API's own refusal."""
+    answer = await public.put(f"{API}/doctors/1/photo", files={"file": b"x" * (3 * 1024 * 1024)})
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
 SMUGGLED = {
     "both lengths": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics",
     "two lengths": b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n0\r\n\r\nG",
