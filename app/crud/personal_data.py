@@ -4,7 +4,7 @@ A table with a reference to users, or with a column that may name somebody, is i
 in `ERASED` or in `KEPT`, with the reason; a test walks over all models.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Delete,
+    Select,
     Table,
     Text,
     Update,
@@ -19,18 +20,21 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    false,
     func,
     or_,
     select,
     text,
+    true,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from app.core.database import AnyRow, Base, WriteSession
 from app.core.enums import ActorType, AppointmentStatus, OrderStatus, Role
 from app.core.jobs import JobStatus
 from app.crud.audit_events import audit_events
+from app.crud.personal_addresses import Person
 from app.models import (
     Appointment,
     AuthSession,
@@ -45,14 +49,6 @@ from app.models import (
 )
 
 ERASED_NAME, ERASED_HOST = "Erased", "erased.invalid"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Whose data it is; `email` in lower case."""
-
-    id: int
-    email: str
 
 
 Where = Callable[[Person], ColumnElement[bool]]
@@ -80,7 +76,22 @@ def _told_to_partners(person: Person) -> ColumnElement[bool]:
 def _audited(person: Person) -> ColumnElement[bool]:
     events = audit_events.columns
     did = and_(events.actor_type == ActorType.USER, events.actor_id == person.id)
-    return or_(did, and_(events.object_type == "user", events.object_id == person.id))
+    return or_(did, _told_in_audit(person))
+
+
+def _told_in_audit(person: Person) -> ColumnElement[bool]:
+    events = audit_events.columns
+    return and_(events.object_type == "user", events.object_id == person.id)
+
+
+def _addressed(person: Person) -> ColumnElement[bool]:
+    """Jobs that were told an address of the person, while it was theirs."""
+    address = func.lower(Job.payload["email"].astext)
+    spans = [
+        and_(address == held.address, Job.created_at.between(held.since, held.until) if held.since else true())
+        for held in person.addresses
+    ]
+    return or_(false(), *spans)
 
 
 def _named_in_job(person: Person) -> ColumnElement[bool]:
@@ -90,7 +101,7 @@ def _named_in_job(person: Person) -> ColumnElement[bool]:
     orders = select(Order.id).where(Order.patient_id == person.id)
     return or_(
         payload.contains({"user_id": person.id}),
-        func.lower(payload["email"].astext) == person.email,
+        _addressed(person),
         payload.contains({"type": "user.registered", "data": {"id": person.id}}),
         payload.contains({"data": {"patient_id": person.id}}),
         and_(Job.name == "mail.appointment", payload["appointment_id"].as_integer().in_(appointments)),
@@ -104,10 +115,15 @@ def _own_jobs(person: Person) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The person's rows of a table; `hidden` columns are secrets, or the machinery's."""
+    """The person's rows of a table; `hidden` columns are secrets, or the machinery's.
+
+    With `about`, other rows are what the person only did, and may hold what belongs to others: of those there is `did`.
+    """
 
     where: Where
     hidden: tuple[str, ...] = ()
+    about: Where | None = None
+    did: tuple[str, ...] = ()
 
 
 EXPORTED: Mapping[str, Exported] = {
@@ -124,8 +140,15 @@ EXPORTED: Mapping[str, Exported] = {
     "notification_recipients": Exported(_own("notification_recipients")),
     "webhook_endpoints": Exported(_own("webhook_endpoints", "created_by"), ("secret", "previous_secret")),
     "webhook_deliveries": Exported(_told_to_partners, ("response_body",)),
-    "jobs": Exported(_own_jobs, ("lease_token", "unique_key", "traceparent", "attempt_traceparent", "result")),
-    "audit_events": Exported(_audited),
+    "jobs": Exported(
+        _own_jobs,
+        ("lease_token", "unique_key", "traceparent", "attempt_traceparent", "result"),
+        about=_named_in_job,
+        did=("id", "name", "status", "created_at", "finished_at"),
+    ),
+    "audit_events": Exported(
+        _audited, about=_told_in_audit, did=("id", "at", "actor_type", "actor_id", "action", "object_type", "address")
+    ),
     "idempotency_keys": Exported(
         lambda person: _t["idempotency_keys"].c.owner == f"user:{person.id}", ("request_hash", "headers", "body")
     ),
@@ -150,20 +173,25 @@ KEPT: Mapping[str, str] = {
     "orders": "for the accounts: amounts and goods, of an account that names nobody",
     "order_items": "for the accounts",
     "payments": "for the accounts; ids of the payment provider",
-    "audit_events": "nothing in it can be changed; it goes by its age (RETENTION_AUDIT_EVENTS)",
     "notifications": "what was written to many; it goes by its age (RETENTION_NOTIFICATIONS)",
     "webhook_endpoints": "the clinic's, made by one of the staff",
     "refresh_tokens": "go with their sessions",
     "recovery_codes": "go with their credential",
 } | {name: reason for name, reason in NOT_EXPORTED.items() if name != "refresh_tokens"}
 
-Statement = Update | Delete
+Statement = Update | Delete | Select[tuple[int]]
 _NAMES = cast(array(["email", "full_name"]), ARRAY(Text))
 _payload = WebhookDelivery.payload
+# Sealed, so that whom they are about can't be asked here. They live for a day.
+_patients = select(func.concat("user:", User.id)).where(User.role == Role.CLIENT)
+_of_others = or_(
+    IdempotencyKey.route.in_(("POST /api/v1/auth/register", "POST /api/v1/users")),
+    and_(IdempotencyKey.route == "POST /api/v1/appointments", IdempotencyKey.owner.not_in(_patients)),
+)
 ERASED: Mapping[str, tuple[str, Callable[[Person], Statement]]] = {
     "idempotency_keys": (
-        "deleted",
-        lambda person: delete(IdempotencyKey).where(IdempotencyKey.owner == f"user:{person.id}"),
+        "deleted: the person's own, and those that may show an account or what a patient came for",
+        lambda person: delete(IdempotencyKey).where(or_(IdempotencyKey.owner == f"user:{person.id}", _of_others)),
     ),
     "totp_credentials": (
         "deleted, with their recovery codes",
@@ -214,6 +242,11 @@ ERASED: Mapping[str, tuple[str, Callable[[Person], Statement]]] = {
             )
         ),
     ),
+    # The database lets it be changed for such a shell alone.
+    "audit_events": (
+        "stay without address and name",
+        lambda person: select(func.forget_in_audit_events(person.id)),
+    ),
 }
 # Lists of addresses that could not be mailed to, in the results of jobs that mailed to many.
 _FORGET_FAILURES = text("""
@@ -230,11 +263,11 @@ def shell_address(user_id: int) -> str:
     return f"erased-{user_id}@{ERASED_HOST}"
 
 
-async def find(session: WriteSession, given: str) -> AnyRow | None:
-    """The account with this id, or with this address, the youngest of several; deleted ones count."""
+async def find(session: WriteSession, given: str) -> Sequence[AnyRow]:
+    """The account with this id, or all that have this address; deleted ones count."""
     by = User.id == int(given) if given.isdigit() else func.lower(User.email) == func.lower(given)
-    columns = (User.id, User.email, func.lower(User.email).label("lower"), User.role, User.is_active, User.deleted_at)
-    return (await session.execute(select(*columns).where(by).order_by(User.id.desc()).limit(1))).first()
+    columns = (User.id, User.email, User.role, User.is_active, User.created_at, User.deleted_at)
+    return (await session.execute(select(*columns).where(by).order_by(User.id))).all()
 
 
 async def lock(session: WriteSession, user_id: int) -> None:
@@ -267,11 +300,21 @@ async def to_be_cancelled(session: WriteSession, user_id: int) -> tuple[list[int
 async def erase(session: WriteSession, person: Person) -> dict[str, int]:
     """Carry out `ERASED`; how many rows of each table it met. What is erased already counts no more."""
     counts = {}
-    # Jobs are found by the address too, which goes last.
-    for name, (_, statement) in ERASED.items():
-        counts[name] = (await session.execute(statement(person))).rowcount  # type: ignore[attr-defined]  # both have it
+    await session.execute(_readdressed(person))
+    for name, (_, made) in ERASED.items():
+        statement = made(person)
+        done = await session.execute(statement)
+        counts[name] = done.scalar_one() if isinstance(statement, Select) else done.rowcount  # type: ignore[attr-defined]  # others have it
     counts["jobs"] += (await session.execute(_FORGET_FAILURES, {"id": person.id})).rowcount  # type: ignore[attr-defined]
     return counts
+
+
+def _readdressed(person: Person) -> Update:
+    """Jobs that somebody attempts stay: the shell's from now on, which the next erasure finds, and a retry mails to
+    nobody."""
+    shell = {"user_id": person.id, "email": shell_address(person.id)}
+    statement = update(Job).where(Job.status == JobStatus.RUNNING, _addressed(person))
+    return statement.values(payload=Job.payload.op("||")(cast(shell, JSONB)))
 
 
 async def running_jobs(session: WriteSession, person: Person) -> int:
@@ -284,6 +327,8 @@ async def rows(session: WriteSession, table: str, person: Person) -> AsyncIterat
     """What `EXPORTED` says of a table, a row at a time."""
     exported = EXPORTED[table]
     columns = [column for column in _t[table].c if column.name not in exported.hidden]
-    statement = select(*columns).where(exported.where(person)).order_by(*_t[table].primary_key.columns)
-    async for row in await session.stream(statement.execution_options(yield_per=500)):
-        yield dict(row._mapping)
+    about = exported.about(person) if exported.about else true()
+    statement = select(about, *columns).where(exported.where(person)).order_by(*_t[table].primary_key.columns)
+    async for is_about, *values in await session.stream(statement.execution_options(yield_per=500)):
+        row = {column.name: value for column, value in zip(columns, values, strict=True)}
+        yield row if is_about else {name: row[name] for name in exported.did}

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.core.database import Database
-from app.core.errors import NotFound
-from app.crud import backups, personal_data
-from app.crud.personal_data import EXPORTED, Person
+from app.crud import backups, personal_addresses, personal_data
+from app.crud.personal_data import EXPORTED
+from app.services.personal_accounts import the_account
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +17,17 @@ class DataExportService:
     database: Database
 
     async def pieces(self, given: str) -> AsyncGenerator[str, None]:
-        """The document for the account with this id or address, all of one moment. NotFound."""
+        """The document for the account with this id or address, all of one moment. NotFound, Conflict for several."""
         async with self.database.session_scope() as session:
             await backups.hold_moment(session)
-            user = await personal_data.find(session, given)
-            if user is None:
-                raise NotFound(f"There is no account {given}.")
+            user = await the_account(session, given)
+            person = await personal_addresses.person(session, user)
             head = {"exported_at": datetime.now(UTC), "user_id": user.id}
             yield _json(head)[:-1] + ', "data": {'
             for number, table in enumerate(EXPORTED):
                 yield (", " if number else "") + f'\n"{table}": ['
                 first = True
-                async for row in personal_data.rows(session, table, Person(user.id, user.lower)):
+                async for row in personal_data.rows(session, table, person):
                     yield ("\n  " if first else ",\n  ") + _json(row)
                     first = False
                 yield "]"

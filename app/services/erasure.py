@@ -8,13 +8,13 @@ from app.core.audit import audit
 from app.core.database import AnyRow, Database, WriteSession, hear_own_change
 from app.core.enums import AppointmentStatus, Role
 from app.core.errors import Conflict, NotFound
-from app.crud import personal_data
+from app.crud import personal_addresses, personal_data
 from app.crud.auth_sessions import auth_sessions
-from app.crud.personal_data import Person
 from app.integrations.storage import Storage
 from app.schemas.erasures import Erasure
 from app.services.appointments import AppointmentService
 from app.services.orders import OrderService
+from app.services.personal_accounts import the_account
 from app.services.principal import Principal
 
 FOLDER = "erasures"
@@ -44,12 +44,11 @@ class ErasureService:
         """Erase the account with this id or address. It may be repeated, and goes on wherever it was interrupted.
 
         Sessions end first; what is still to come is cancelled as the staff would, with its events; then all the rest
-        goes in one transaction. NotFound, Conflict for the last superadmin. A dry run counts and changes nothing.
+        goes in one transaction. NotFound; Conflict for the last superadmin, and for an address of several accounts. A
+        dry run counts and changes nothing.
         """
         async with self.database.session_scope() as session:
-            user = await personal_data.find(session, given)
-            if user is None:
-                raise NotFound(f"There is no account {given}.")
+            user = await the_account(session, given)
             if await personal_data.is_last_superadmin(session, user.id):
                 raise Conflict("This is the last superadmin: make another one first.")
             coming, waiting = await personal_data.to_be_cancelled(session, user.id)
@@ -108,8 +107,8 @@ class ErasureService:
         return found
 
     async def _erase(self, session: WriteSession, user: AnyRow, coming: int, waiting: int) -> Erased:
-        person = Person(user.id, user.lower)
         await personal_data.lock(session, user.id)
+        person = await personal_addresses.person(session, user)
         left = await personal_data.running_jobs(session, person)
         counts = await personal_data.erase(session, person)
         await hear_own_change(session)

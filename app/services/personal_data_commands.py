@@ -47,7 +47,7 @@ def _lines(done: Erased, *, dry_run: bool) -> list[str]:
     return lines
 
 
-_OF_PEOPLE = ("orders", "order_items", "payments", "audit_events", "notifications", "webhook_endpoints")
+_OF_PEOPLE = ("orders", "order_items", "payments", "notifications", "webhook_endpoints")
 
 
 async def export(settings: Settings, given: str, output: Path | None) -> list[str]:
