@@ -143,7 +143,7 @@ class OutsideHours(DomainError):
 
 class IdempotencyMismatch(DomainError):
     code = "idempotency_mismatch"
-    message = "This Idempotency-Key was used with another request body."
+    message = "This Idempotency-Key was used with another request body; a repeat is the same byte for byte."
 
 
 class Conflict(DomainError):
@@ -177,8 +177,11 @@ class OutOfStock(Conflict):
 
 
 class IdempotencyInFlight(Conflict):
+    """`retry_after` in whole seconds."""
+
     code = "idempotency_in_flight"
     message = "The first request with this Idempotency-Key is still running."
+    retry_after: ClassVar[int] = 1
 
 
 class JobNotFinished(Conflict):

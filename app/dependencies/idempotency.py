@@ -11,7 +11,7 @@ from fastapi import Depends, Header, Request
 from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 
 from app.core.database import WriteSession
-from app.core.errors import IdempotencyInFlight, IdempotencyMismatch
+from app.core.errors import IdempotencyInFlight, IdempotencyMismatch, Invalid
 from app.core.sealing import Sealer
 from app.crud.idempotency_keys import KEPT, idempotency_keys
 from app.dependencies.resources import Auth, container_of
@@ -124,6 +124,9 @@ KeyHeader = Annotated[
 
 
 async def keyed(request: Request, auth: AuthService, key: str) -> KeyedRequest:
+    """The request under its key. Raises Invalid when it has several: a repeat might come with another of them alone."""
+    if len(set(request.headers.getlist("idempotency-key"))) > 1:
+        raise Invalid("is given more than once", loc=("header", "Idempotency-Key"), kind="repeated")
     principal = getattr(request.state, "principal", None)
     owner = f"user:{principal.id}" if principal else "anonymous"
     # Keyed: a body may hold a password, which a plain hash would let whoever reads the table guess at.

@@ -50,7 +50,7 @@ def _names(path: str, asked: set[str], status: str, response: Json) -> Iterator[
         yield from _RATES
     if status == "401" and not partners:
         yield "WWW-Authenticate"
-    if status in ("429", "503"):
+    if status in ("429", "503") or (status == "409" and "idempotency-key" in asked):
         yield "Retry-After"
     if made or job or status == "307":
         yield "Location"

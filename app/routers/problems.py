@@ -107,7 +107,7 @@ def answer(request: Request, error: errors.DomainError, **members: Any) -> Respo
     if isinstance(error, errors.BodyTooLarge | errors.RequestTimeout):
         # The rest of the body is not wanted: without this the server would read it to its end.
         headers["Connection"] = "close"
-    if isinstance(error, errors.RateLimited | errors.Unavailable):
+    if isinstance(error, errors.RateLimited | errors.Unavailable | errors.IdempotencyInFlight):
         headers["Retry-After"] = str(error.retry_after)
     faults = error.errors if isinstance(error, errors.Invalid) else None
     return problem(

@@ -90,6 +90,22 @@ async def test_keys_belong_to_a_user_and_a_route(client: httpx.AsyncClient, worl
     assert await world.scalar("SELECT count(*) FROM doctors") == 4
 
 
+@pytest.mark.parametrize("route", ["/auth/register", "/doctors"])
+async def test_a_request_has_one_key(client: httpx.AsyncClient, world: World, container: Container, route: str) -> None:
+    """Two different keys in one request are 422 before anything is done: of a repeat, neither could be relied upon."""
+    admin = await world.admin()
+    done = await effects(world)
+    keys = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    headers = [*admin.headers.items(), *keys]
+    body = assert_problem(
+        await client.post(API + route, json=body_of(route, container), headers=headers), 422, "validation_error"
+    )
+    assert body["errors"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert await effects(world) == done
+    same = [*admin.headers.items(), keys[0], keys[0]]
+    assert (await client.post(API + route, json=body_of(route, container), headers=same)).is_success
+
+
 async def test_a_failure_leaves_the_key_free(client: httpx.AsyncClient, world: World, container: Container) -> None:
     """After a validation failure, a refusal and a 404 the same key serves the corrected request."""
     patient = await world.person()

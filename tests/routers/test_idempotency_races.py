@@ -28,13 +28,15 @@ async def book(
 async def test_while_the_first_runs_the_second_is_told(
     client: httpx.AsyncClient, world: World, container: Container
 ) -> None:
-    """With the first request held at a lock its repeat is 409 idempotency_in_flight at once, later a replay."""
+    """With the first held at a lock its repeat is 409 idempotency_in_flight with Retry-After, later a replay."""
     patient, doctor_id = await world.person(), await world.doctor()
     async with world.database.engine.begin() as held:
         await held.execute(text("SELECT 1 FROM doctors WHERE id = :id FOR UPDATE"), {"id": doctor_id})
         first = asyncio.create_task(book(client, container, patient, "k"))
         await eventually(lambda: waiting_for_lock(world), seconds=1.5, every=0.01)
-        assert_problem(await book(client, container, patient, "k"), 409, "idempotency_in_flight")
+        repeat = await book(client, container, patient, "k")
+        assert_problem(repeat, 409, "idempotency_in_flight")
+        assert repeat.headers["retry-after"] == "1"
         assert_problem(await book(client, container, patient, "k", "11:00"), 409, "idempotency_in_flight")
         assert not first.done()
     done = await first
