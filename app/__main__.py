@@ -100,6 +100,21 @@ async def _keys(settings: Settings, arguments: argparse.Namespace) -> None:
         await container.close()
 
 
+def reset_second_factor(arguments: argparse.Namespace) -> None:
+    _backup_command(_reset_second_factor(get_settings(), arguments.user))
+
+
+async def _reset_second_factor(settings: Settings, given: str) -> list[str]:
+    from app.services.container import build  # noqa: PLC0415
+    from app.services.second_factor_commands import reset  # noqa: PLC0415
+
+    container = build(settings, role="worker", pooled=False)
+    try:
+        return [await reset(container.second_factor, container.database, given)]
+    finally:
+        await container.close()
+
+
 def check(_: argparse.Namespace) -> None:
     settings = get_settings()
     print(f"the settings are fit to start on ({settings.environment.value})")
@@ -252,6 +267,10 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument("step", choices=("list", "rotate", "retire"), nargs="?", default="list", help="default: list")
     steps.add_argument("kid", nargs="?", default="", help="retire: the key")
     steps.add_argument("--now", action="store_true", help="rotate: sign with the new key at once")
+    lost = add(
+        "reset-second-factor", reset_second_factor, "turn off the second factor of who is locked out of an account"
+    )
+    lost.add_argument("user", help="id or e-mail of the account; make sure that it is its owner who asks")
     _add_job_commands(add("jobs", jobs, "look into the job ledger, and repeat, cancel or attempt what is in it"))
     _add_backup_commands(add)
     _add_personal_data_commands(add)

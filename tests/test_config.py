@@ -29,11 +29,12 @@ COMMANDS = [
     "verify-backup",
     "erase-user",
     "export-user",
+    "reset-second-factor",
     "check",
     "openapi",
 ]
 # What a command can't do without.
-NEEDED = {"jobs": ["list"], "erase-user": ["1"], "export-user": ["1"]}
+NEEDED = {"jobs": ["list"], "erase-user": ["1"], "export-user": ["1"], "reset-second-factor": ["1"]}
 DATABASE = "postgresql+asyncpg://frontdesk:s3cr3t-in-the-url@db.example.org/frontdesk"
 PRODUCTION = {
     "ENVIRONMENT": "production",

@@ -55,8 +55,10 @@ class SecondFactorCRUD:
         )
         return (await session.execute(statement)).first() is not None
 
-    async def remove(self, session: WriteSession, user_id: int) -> None:
-        await session.execute(delete(TotpCredential).where(TotpCredential.user_id == user_id))
+    async def remove(self, session: WriteSession, user_id: int) -> bool:
+        """Whether there was one, confirmed or not."""
+        statement = delete(TotpCredential).where(TotpCredential.user_id == user_id)
+        return (await session.execute(statement.returning(TotpCredential.user_id))).first() is not None
 
 
 second_factors = SecondFactorCRUD()

@@ -7,15 +7,24 @@ from fastapi import Body, Response
 from app.dependencies.resources import SecondFactor
 from app.dependencies.session import CurrentUser, Read, Write
 from app.routers.route import Router
-from app.schemas.second_factor import FactorProof, OtpConfirmation, RecoveryCodes, TotpEnrolment
+from app.schemas.second_factor import EnrolmentProof, FactorProof, OtpConfirmation, RecoveryCodes, TotpEnrolment
 
 router = Router(prefix="/auth/mfa", tags=["identity"])
 
 
 @router.post("/totp", status_code=201)
-async def enrol_totp(principal: CurrentUser, factor: SecondFactor, session: Write) -> TotpEnrolment:
-    """A secret for an authenticator app. Sign-in asks for a code once it is confirmed; again before that, a new one."""
-    return await factor.enrol(session, principal=principal)
+async def enrol_totp(
+    principal: CurrentUser,
+    factor: SecondFactor,
+    read: Read,
+    session: Write,
+    proof: Annotated[EnrolmentProof | None, Body()] = None,
+) -> TotpEnrolment:
+    """A secret for an authenticator app. Sign-in asks for a code once it is confirmed; again before that, a new one.
+
+    More than ten minutes after the sign-in it takes the present password.
+    """
+    return await factor.enrol(read, session, principal=principal, proof=proof or EnrolmentProof())
 
 
 @router.post("/totp/confirm")

@@ -15,6 +15,12 @@ class TotpEnrolment(Out):
     uri: str = Field(description="`otpauth://…`, to be shown as a QR code")
 
 
+class EnrolmentProof(In):
+    """Not needed within ten minutes of a sign-in."""
+
+    current_password: Password | None = None
+
+
 class OtpConfirmation(In):
     otp: Otp
 

@@ -17,13 +17,14 @@ from app.core.sealing import SealBroken, Sealer
 from app.crud.auth_sessions import auth_sessions
 from app.crud.second_factors import second_factors
 from app.schemas.messages.accounts import Notice, SendAccountNotice
-from app.schemas.second_factor import FactorProof, RecoveryCodes, TotpEnrolment
+from app.schemas.second_factor import EnrolmentProof, FactorProof, RecoveryCodes, TotpEnrolment
 from app.services.passwords import PasswordService
 from app.services.principal import Principal
 
 STEP_SECONDS = 30
 CODES = 10
 FRESH_SECONDS = 300
+ENROL_SECONDS = 600
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _EVERYWHERE = "*"
 
@@ -36,8 +37,20 @@ class SecondFactorService:
     failures: FailureLimit
     passwords: PasswordService
 
-    async def enrol(self, session: WriteSession, *, principal: Principal) -> TotpEnrolment:
-        """A new secret, shown this once, which asks for nothing until it is confirmed; MfaEnabled when one has been."""
+    async def enrol(
+        self, read: ReadSession, session: WriteSession, *, principal: Principal, proof: EnrolmentProof
+    ) -> TotpEnrolment:
+        """A new secret, shown this once, which asks for nothing until it is confirmed; MfaEnabled when one has been.
+
+        It takes the password or a sign-in of the last ten minutes, or a stolen access token could lock the owner out.
+        """
+        if proof.current_password is not None:
+            proven = {"password": proof.current_password, "field": "current_password"}
+            await self.passwords.prove(read, session, principal=principal, **proven)
+        elif not await auth_sessions.is_fresh(read, session_id=principal.session_id, seconds=ENROL_SECONDS):
+            raise Invalid(
+                "the present password or a new sign-in is needed", loc=("body", "current_password"), kind="missing"
+            )
         secret = pyotp.random_base32()
         sealed = self.sealer.seal(_place(principal.id), secret.encode())
         if not await second_factors.enrol(session, user_id=principal.id, sealed_secret=sealed):
@@ -78,6 +91,16 @@ class SecondFactorService:
             return
         await audit(session, action="mfa.disabled", object_type="user", object_id=principal.id)
         await enqueue(session, SendAccountNotice(user_id=principal.id, to=principal.email, notice=Notice.MFA_DISABLED))
+
+    async def reset(self, session: WriteSession, *, account: AnyRow) -> bool:
+        """Turn it off for an owner who is locked out, and end every session: one may be a thief's. False when it was
+        off, and nothing was done."""
+        if not await second_factors.remove(session, account.id):
+            return False
+        await auth_sessions.revoke_all(session, account.id)
+        await audit(session, action="mfa.reset", object_type="user", object_id=account.id)
+        await enqueue(session, SendAccountNotice(user_id=account.id, to=account.email, notice=Notice.MFA_DISABLED))
+        return True
 
     async def fits(self, session: WriteSession, *, user_id: int, otp: str | None) -> bool:
         """Whether a sign-in whose password was right may go on; MfaRequired when a code is missing.

@@ -9,6 +9,9 @@ import pyotp
 import pytest
 from fastapi import FastAPI
 
+from app.core.errors import Conflict, NotFound
+from app.schemas.messages.accounts import Notice, SendAccountNotice
+from app.services.second_factor_commands import reset
 from tests.support import API, PASSWORD, Person, World, assert_problem
 
 STEP = 30
@@ -168,3 +171,41 @@ async def test_a_password_or_a_new_sign_in_turns_it_off(
     """Somebody who has just signed in, or types the password, need not have the authenticator at hand."""
     assert (await remove(client, person, body)).status_code == 204
     assert (await ask(client, person)).status_code == 200
+
+
+async def test_turning_it_on_takes_more_than_a_token(client: httpx.AsyncClient, person: Person, world: World) -> None:
+    """An old session alone is refused, however often it was refreshed; the password, or a new sign-in, sets it up."""
+    signed_in = (await ask(client, person)).json()
+    await world.execute("UPDATE auth_sessions SET created_at = now() - interval '11 minutes'")
+    form = {"grant_type": "refresh_token", "refresh_token": signed_in["refresh_token"]}
+    refreshed = (await client.post(f"{API}/auth/token", data=form)).json()["access_token"]
+    for headers in (person.headers, {"Authorization": f"Bearer {refreshed}"}):
+        for body in (None, {}, {"current_password": "a wrong password"}):
+            refused = await client.post(f"{API}/auth/mfa/totp", json=body, headers=headers)
+            assert assert_problem(refused, 422, "validation_error")["errors"][0]["loc"] == ["body", "current_password"]
+    assert await world.count("totp_credentials") == 0
+    assert await world.count("audit_events WHERE action = 'password.refused'") == 2
+    proof = {"current_password": PASSWORD}
+    assert (await client.post(f"{API}/auth/mfa/totp", json=proof, headers=person.headers)).status_code == 201
+    again = {"Authorization": f"Bearer {(await ask(client, person)).json()['access_token']}"}
+    assert (await client.post(f"{API}/auth/mfa/totp", headers=again)).status_code == 201
+
+
+async def test_an_operator_lets_the_owner_in_again(
+    client: httpx.AsyncClient, person: Person, protected: tuple[str, list[str]], world: World
+) -> None:
+    """The factor is off, the thief's session has ended, it is on record and the owner is told; once, and live alone."""
+    assert protected
+    factors, database = world.container.second_factor, world.database
+    said = await reset(factors, database, person.email.upper())
+    assert f"account {person.id}: the second factor is off" in said
+    assert (await client.get(f"{API}/users/me", headers=person.headers)).status_code == 401
+    assert (await ask(client, person)).status_code == 200
+    assert await world.count("recovery_codes") == 0
+    [event] = await world.rows("SELECT actor_type, object_id FROM audit_events WHERE action = 'mfa.reset'")
+    assert tuple(event) == ("system", person.id)
+    await world.assert_enqueued(SendAccountNotice, user_id=person.id, to=person.email, notice=Notice.MFA_DISABLED)
+    with pytest.raises(Conflict, match="no second factor"):
+        await reset(factors, database, str(person.id))
+    with pytest.raises(NotFound):
+        await reset(factors, database, "nobody@example.com")
