@@ -267,13 +267,13 @@ def parser() -> argparse.ArgumentParser:
     steps.add_argument("step", choices=("list", "rotate", "retire"), nargs="?", default="list", help="default: list")
     steps.add_argument("kid", nargs="?", default="", help="retire: the key")
     steps.add_argument("--now", action="store_true", help="rotate: sign with the new key at once")
+    _add_job_commands(add("jobs", jobs, "look into the job ledger, and repeat, cancel or attempt what is in it"))
+    _add_backup_commands(add)
+    _add_personal_data_commands(add)
     lost = add(
         "reset-second-factor", reset_second_factor, "turn off the second factor of who is locked out of an account"
     )
     lost.add_argument("user", help="id or e-mail of the account; make sure that it is its owner who asks")
-    _add_job_commands(add("jobs", jobs, "look into the job ledger, and repeat, cancel or attempt what is in it"))
-    _add_backup_commands(add)
-    _add_personal_data_commands(add)
     add("check", check, "say whether the settings are fit to start on, naming every fault")
     add("openapi", openapi, "print the OpenAPI document").add_argument("--output", help="write it to this file instead")
     return top
