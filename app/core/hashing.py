@@ -13,8 +13,11 @@ from typing import TypeVar
 from passlib.hash import bcrypt, bcrypt_sha256
 
 from app.config import HashingSettings
+from app.core.addresses import subscriber
+from app.core.context import current_cause
 from app.core.errors import Unavailable
 from app.core.metrics import HASHING_REFUSED, HASHING_SECONDS, HASHING_WAITING
+from app.core.turns import Crowded, Turns
 
 T = TypeVar("T")
 BCRYPT_BYTES = 72
@@ -40,6 +43,7 @@ class PasswordHasher:
     as well, which other systems have left.
 
     At most `max_waiting` calls wait, each for at most `wait` seconds; past that the work is dropped with Unavailable.
+    Addresses take turns (decision 0111): a flood from one of them makes the others wait for a hash or two.
     """
 
     def __init__(self, settings: HashingSettings, *, processes: int = 1) -> None:
@@ -48,18 +52,17 @@ class PasswordHasher:
         # Two on one core take turns: neither hash is done sooner, and whoever reads waits for both.
         threads = settings.threads or max(1, _cores() // processes)
         self._pool = ThreadPoolExecutor(threads, "hashing", initializer=_lower_priority, initargs=(settings.niceness,))
-        self._free = asyncio.Semaphore(threads)
-        self._max_waiting = settings.max_waiting
+        self._turns = Turns(threads, room=settings.max_waiting)
         self._wait = settings.wait
-        self._waiting = 0
 
     @property
     def waiting(self) -> int:
         """Calls that wait for a thread."""
-        return self._waiting
+        return self._turns.waiting
 
-    async def hash(self, password: str) -> str:
-        return await self._run(lambda: str(self._scheme.hash(_normal(password))))
+    async def hash(self, password: str, *, yields: bool = False) -> str:
+        """`yields`: for a stranger, who lets those go first who have an account, if they have the same address."""
+        return await self._run(lambda: str(self._scheme.hash(_normal(password))), yields=yields)
 
     async def verify(self, password: str, hashed: str | None) -> bool:
         """Whether the password fits; takes as long for `None` (no such user) as for a wrong one."""
@@ -84,28 +87,28 @@ class PasswordHasher:
             _fits(secret, _decoy(spare))
         return fits
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._waiting >= self._max_waiting:
-            HASHING_REFUSED.labels("full").inc()
-            raise Unavailable("Too many sign-ins at once; try again.")
+    async def _run(self, work: Callable[[], T], *, yields: bool = False) -> T:
         started = time.perf_counter()
-        self._waiting += 1
-        HASHING_WAITING.inc()
-        try:
-            async with asyncio.timeout(self._wait):
-                await self._free.acquire()
-        except TimeoutError:
-            HASHING_REFUSED.labels("late").inc()
-            raise Unavailable("Too many sign-ins at once; try again.") from None
-        finally:
-            self._waiting -= 1
-            HASHING_WAITING.dec()
+        await self._turn(yields=yields)
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         # The thread stays taken until it is done, even when the caller has gone.
-        future.add_done_callback(lambda _: self._free.release())
+        future.add_done_callback(lambda _: self._turns.give_back())
         done = await asyncio.shield(future)
         HASHING_SECONDS.observe(time.perf_counter() - started)
         return done
+
+    async def _turn(self, *, yields: bool) -> None:
+        """Have a thread; Unavailable when that takes too long, or too many want one."""
+        address = current_cause().address or ""
+        HASHING_WAITING.inc()
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._turns.take(subscriber(address) or address, yields=yields)
+        except (TimeoutError, Crowded) as error:
+            HASHING_REFUSED.labels("full" if isinstance(error, Crowded) else "late").inc()
+            raise Unavailable("Too many sign-ins at once; try again.") from None
+        finally:
+            HASHING_WAITING.dec()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -30,7 +30,7 @@ class UserService:
         """What `register` stores of the password; Invalid for one that everybody tries. The long part, so it comes
         before any transaction."""
         check_password(data.password, field="password", email=data.email, full_name=data.full_name)
-        return await self.hasher.hash(data.password)
+        return await self.hasher.hash(data.password, yields=True)
 
     async def creation_hash(self, *, principal: Principal, data: UserCreate) -> str:
         """The same for `create`; Forbidden for a role that is not the principal's to give."""

@@ -25,10 +25,10 @@ class SlowHasher(PasswordHasher):
         self.go = asyncio.Event()
         self.asked = 0
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, yields: bool = False) -> str:
         self.asked += 1
         await self.go.wait()
-        return await super().hash(password)
+        return await super().hash(password, yields=yields)
 
 
 @pytest.fixture
