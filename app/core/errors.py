@@ -136,6 +136,11 @@ class UnsupportedImage(DomainError):
     message = "The file is not a JPEG, PNG or WebP image."
 
 
+class UnsupportedMediaType(DomainError):
+    code = "unsupported_media_type"
+    message = "The body is of a type or in a coding that can't be read."
+
+
 class OutsideHours(DomainError):
     code = "outside_hours"
     message = "The doctor has no bookable slot that starts at this time."
@@ -220,8 +225,8 @@ class RateLimited(DomainError):
     code = "rate_limited"
     message = "Too many attempts; wait before the next one."
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__()
+    def __init__(self, retry_after: int, detail: str | None = None) -> None:
+        super().__init__(detail)
         self.retry_after = max(1, retry_after)
 
 

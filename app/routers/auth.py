@@ -106,12 +106,12 @@ async def token(
             )
         case "refresh_token":
             if not (refresh_token := refresh_token or cookie.token):
-                raise InvalidGrantRequest("refresh_token is needed.")
+                raise InvalidGrantRequest("refresh_token is needed, or with X-Session-Cookie its cookie.")
             pair = await auth.refresh(session, refresh_token=refresh_token)
         case "client_credentials":
             return await service_accounts.sign_in(read, session, credentials=credentials, scope=scope or "")
         case None | "":
-            raise InvalidGrantRequest("grant_type is needed.")
+            raise InvalidGrantRequest("grant_type is needed, in a form (application/x-www-form-urlencoded).")
         case _:
             raise UnsupportedGrant
     return pair.model_copy(update={"refresh_token": cookie.keep(response, pair.refresh_token)})

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 from fastapi.responses import StreamingResponse
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import format_sse_event
 
 from app.dependencies.access import JobsReader
 from app.dependencies.job_stream import LastEventId, SessionCheck
@@ -17,6 +17,8 @@ from app.services.job_stream import JobEvent, JobStream
 
 router = Router(tags=["background"])
 COME_AGAIN_MS = 2000
+# Without an empty line after it, and `retry` has no block of its own: some clients would see an event without data.
+ALIVE = b": ping\n"
 # Proxies would collect events until their buffer is full.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -38,12 +40,15 @@ JobStreamDep = Annotated[JobStream, Depends(get_job_stream, scope="request")]
 
 
 async def _encoded(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:
-    yield format_sse_event(retry=COME_AGAIN_MS)
+    yield ALIVE
+    retry: int | None = COME_AGAIN_MS
     async for event in events:
         if event is None:
-            yield KEEPALIVE_COMMENT
+            yield ALIVE
         else:
-            yield format_sse_event(event=event.kind, id=str(event.id), data_str=event.job.model_dump_json())
+            data = event.job.model_dump_json()
+            yield format_sse_event(event=event.kind, id=str(event.id), retry=retry, data_str=data)
+            retry = None
 
 
 @router.get(

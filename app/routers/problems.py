@@ -14,7 +14,7 @@ from app.core.context import current_cause
 from app.core.database import is_retryable, is_unavailable
 from app.core.logging import get_logger
 from app.core.middleware import BodyRefused
-from app.schemas.base import MAX_FAULTS
+from app.routers.faults import detail_of, encoded, faults_of
 
 log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +31,7 @@ STATUSES: Mapping[type[errors.DomainError], int] = {
     errors.NotFound: 404,
     errors.Invalid: 422,
     errors.UnsupportedImage: 415,
+    errors.UnsupportedMediaType: 415,
     errors.OutsideHours: 422,
     errors.IdempotencyMismatch: 422,
     errors.Conflict: 409,
@@ -109,12 +110,14 @@ def answer(request: Request, error: errors.DomainError, **members: Any) -> Respo
         headers["Connection"] = "close"
     if isinstance(error, errors.RateLimited | errors.Unavailable | errors.IdempotencyInFlight):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.UnsupportedMediaType):
+        headers["Accept-Encoding"] = "identity"
     faults = error.errors if isinstance(error, errors.Invalid) else None
     return problem(
         request,
         status=status_of(error),
         code=error.code,
-        detail=error.detail,
+        detail=detail_of(faults) if faults else error.detail,
         headers=headers,
         faults=faults,
         members=members,
@@ -128,17 +131,19 @@ async def _domain(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how the handler is registered
-    # Two dependencies that read the same body find the same fault.
-    found = dict.fromkeys((one["loc"], one["msg"], one["type"]) for one in error.errors())
-    faults = [{"loc": list(loc), "msg": msg, "type": kind} for loc, msg, kind in list(found)[:MAX_FAULTS]]
-    detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in faults[:3])
-    return problem(request, status=422, code="validation_error", detail=detail, faults=faults)
+    try:
+        faults = faults_of(request, error)
+    except errors.UnsupportedMediaType as refusal:
+        return answer(request, refusal)
+    return problem(request, status=422, code="validation_error", detail=detail_of(faults), faults=faults)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - how the handler is registered
     if isinstance(error, BodyRefused):
         return answer(request, error.error)
+    if error.status_code == 400 and (refusal := encoded(request)):
+        return answer(request, refusal)
     code = _CODES.get(error.status_code, "error")
     headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
     return problem(request, status=error.status_code, code=code, detail=str(error.detail), headers=headers)

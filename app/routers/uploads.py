@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from app.core.errors import BodyTooLarge, Invalid
 
+_ONE_FILE = "The form must have one part alone: `file`, with a filename, or it is a text."
 CHUNK_SIZE = 64 * 1024
 ENVELOPE = 16 * 1024
 """Bytes that the form around a file may have."""
@@ -49,6 +50,10 @@ async def stored_once(request: Request, *, limit: int, head: int, store: Store) 
                 key = await store(await file.read(head), _chunks(file))
         except ClientDisconnect:
             raise HTTPException(400, "The body was not sent to its end.") from None
+        except HTTPException as error:
+            if str(error.detail).startswith("Too many"):
+                raise HTTPException(400, _ONE_FILE) from None
+            raise
         request.state.stored_upload = key
     return key
 

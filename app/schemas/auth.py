@@ -59,10 +59,12 @@ class PasswordGrant(In):
 
 
 class RefreshGrant(In):
-    """Stay signed in with the refresh token of the answer before."""
+    """Stay signed in with the refresh token of the answer before, or of the cookie."""
 
     grant_type: Literal["refresh_token"]
-    refresh_token: str = Field(min_length=1, max_length=4096)
+    refresh_token: str = Field(
+        default="", max_length=4096, description="left out when `X-Session-Cookie` is sent: then the cookie has it"
+    )
 
 
 class ClientCredentialsGrant(In):

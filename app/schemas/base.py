@@ -14,8 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 T = TypeVar("T")
 MAX_ID = 2**63 - 1
@@ -90,7 +94,9 @@ def _number(value: object) -> object:
 def _timestamp(value: object) -> object:
     # Pydantic takes numbers as seconds or milliseconds since 1970, too, whichever fits.
     if not isinstance(value, datetime) and not (isinstance(value, str) and _TIMESTAMP.fullmatch(value)):
-        raise ValueError("must be a date and time as of RFC 3339, like 2026-12-01T09:00:00Z")
+        said = "must be a date and time as of RFC 3339, like 2026-12-01T09:00:00Z"
+        lost = isinstance(value, str) and " " in value and _TIMESTAMP.fullmatch("+".join(value.rsplit(" ", 1)))
+        raise ValueError(f"{said}; in a query, + is written %2B" if lost else said)
     return value
 
 
@@ -123,6 +129,17 @@ def _email(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _untagged(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        faults = [
+            InitErrorDetails(type=PydanticCustomError(one["type"], one["msg"]), loc=one["loc"][1:], input=one["input"])
+            for one in error.errors(include_url=False)
+        ]
+        raise ValidationError.from_exception_data(error.title, faults) from None
+
+
 def unset() -> Any:
     """The default of a PATCH body's field: it may be left out (`model_dump(exclude_unset=True)`), but not be null."""
     return Field(default_factory=lambda: None)
@@ -133,6 +150,9 @@ Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_whole)]
 IsNumber = BeforeValidator(_number)
 """For a number in a body; it goes after the number's bounds, or these are lost to the schema."""
 BodyId = Annotated[int, Field(ge=1, le=MAX_ID), IsNumber]
+Untagged = WrapValidator(_untagged)
+"""For a union, after its `Discriminator`: its faults are where the body has them, without the tag that Pydantic puts in
+between. A `Field(discriminator=…)` is lost beside it."""
 Flag = Annotated[bool, Strict()]
 ShortText = Annotated[
     str,

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from app.core.enums import Role
-from app.schemas.base import BodyId, Day, In, ShortText, storable
+from app.schemas.base import BodyId, Day, In, ShortText, Untagged, storable
 
 MAX_USER_IDS = 10_000
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -60,9 +60,24 @@ class UserAudience(In):
     user_ids: list[BodyId] = Field(min_length=1, max_length=MAX_USER_IDS)
 
 
+def _kind(audience: object) -> str | None:
+    given = audience if isinstance(audience, dict) else vars(audience) if isinstance(audience, In) else ()
+    kinds = [kind for kind in ("role", "user_ids") if kind in given]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Audience = Annotated[
+    Annotated[RoleAudience, Tag("role")] | Annotated[UserAudience, Tag("user_ids")],
+    Discriminator(
+        _kind, custom_error_type="one_of", custom_error_message="must be an object with exactly one of role, user_ids"
+    ),
+    Untagged,
+]
+
+
 class _Notification(In):
     subject: Subject
-    audience: RoleAudience | UserAudience
+    audience: Audience
 
 
 class AnnouncementContext(In):
@@ -106,4 +121,4 @@ class Closure(_Notification):
     context: ClosureContext
 
 
-NotificationCreate = Annotated[Announcement | Closure, Field(discriminator="template")]
+NotificationCreate = Annotated[Announcement | Closure, Discriminator("template"), Untagged]

@@ -87,9 +87,9 @@ class JobEvents:
     async def watch(self, job_id: int, *, user_id: int) -> AsyncIterator[Onlooker]:
         """Somebody who looks on until the block ends. RateLimited or Unavailable when there are too many."""
         if self._per_user[user_id] >= self.settings.per_user:
-            raise RateLimited(RETRY_AFTER)
+            raise RateLimited(RETRY_AFTER, "You have too many open streams.")
         if self._per_user.total() >= self.settings.open:
-            raise Unavailable("Too many streams are open.", retry_after=RETRY_AFTER)
+            raise Unavailable("Too many open streams.", retry_after=RETRY_AFTER)
         onlooker = Onlooker()
         forget = on_shutdown(onlooker.close)
         self._per_user[user_id] += 1

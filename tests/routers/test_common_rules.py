@@ -1,5 +1,6 @@
 """What every answer has: its request id, and one form of refusal."""
 
+import gzip
 from typing import Any
 
 import httpx
@@ -140,3 +141,63 @@ async def test_a_body_that_can_not_be_read(client: httpx.AsyncClient, content: b
     response = await client.post(f"{API}/auth/register", content=content, headers={"Content-Type": kind})
     faults = [str(fault) for fault in assert_problem(response, 422, "validation_error")["errors"]]
     assert len(faults) == len(set(faults)), "once each, however many dependencies read the body"
+
+
+GOOD = b'{"email": "x@example.com", "password": "long enough", "full_name": "X"}'
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Content-Type": "text/plain"}, "is text/plain: send JSON, with Content-Type: application/json"),
+        ({}, "is of no type: send JSON, with Content-Type: application/json"),
+    ],
+)
+async def test_json_that_is_not_called_so(client: httpx.AsyncClient, headers: dict[str, str], said: str) -> None:
+    """Good JSON under another media type, or none, is 422 that says which header to send."""
+    response = await client.post(f"{API}/auth/register", content=GOOD, headers=headers)
+    body = assert_problem(response, 422, "validation_error")
+    assert body["errors"] == [{"loc": ["body"], "msg": said, "type": "content_type"}]
+    assert body["detail"] == f"body: {said}"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+async def test_a_content_coding_is_named(client: httpx.AsyncClient, kind: str) -> None:
+    """A compressed body is 415 that says so, and which coding is taken; the word for none is no coding."""
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    response = await client.post(f"{API}/auth/register", content=gzip.compress(GOOD), headers=headers)
+    assert "Content-Encoding" in assert_problem(response, 415, "unsupported_media_type")["detail"]
+    assert response.headers["accept-encoding"] == "identity"
+    plain = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+    broken = await client.post(f"{API}/auth/register", content=GOOD[:-1], headers=plain)
+    assert_problem(broken, 422, "validation_error")
+
+
+async def test_broken_json_is_told_by_its_position(client: httpx.AsyncClient) -> None:
+    """The place of the fault is the body; the character is in the words, for it is no field."""
+    response = await client.post(
+        f"{API}/auth/register", content=GOOD[:18], headers={"Content-Type": "application/json"}
+    )
+    (fault,) = assert_problem(response, 422, "validation_error")["errors"]
+    assert (fault["loc"], fault["type"]) == (["body"], "json_invalid")
+    assert fault["msg"].startswith("is not JSON: ")
+    assert fault["msg"].endswith(" at character 10")
+
+
+async def test_a_form_is_asked_for_where_one_is_needed(client: httpx.AsyncClient) -> None:
+    """Who sends JSON to sign in is told to send a form."""
+    response = await client.post(f"{API}/auth/token", json={"grant_type": "password", "username": "a", "password": "b"})
+    body = assert_problem(response, 400, "invalid_request")
+    assert "application/x-www-form-urlencoded" in body["detail"]
+
+
+async def test_what_is_wrong_is_said_in_plain_words(client: httpx.AsyncClient, world: World) -> None:
+    """The detail is the first fault, whoever found it, without the words of a library."""
+    admin = await world.admin()
+    asked = await client.get(f"{API}/appointments?starts_at=2027-01-04T09:00:00+02:00", headers=admin.headers)
+    detail = assert_problem(asked, 422, "validation_error")["detail"]
+    assert detail.startswith("query.starts_at: must be a date and time as of RFC 3339")
+    assert detail.endswith("; in a query, + is written %2B")
+    unknown = await client.post(f"{API}/auth/verify-email", json={"token": "made up"})
+    body = assert_problem(unknown, 422, "validation_error")
+    assert body["detail"] == f"body.token: {body['errors'][0]['msg']}"

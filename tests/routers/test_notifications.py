@@ -132,6 +132,25 @@ async def test_a_notification_that_can_not_be(
     assert await world.count("jobs") == 0
 
 
+async def test_a_fault_is_named_where_the_body_has_it(client: httpx.AsyncClient, world: World) -> None:
+    """No name of a choice stands in the place of a fault, and an audience that is none is one fault that says why."""
+    admin = await world.admin()
+    for audience in ({}, {"role": "client", "user_ids": [1]}, "all"):
+        refused = assert_problem(await ask(client, admin, audience=audience), 422, "validation_error")
+        said = "must be an object with exactly one of role, user_ids"
+        assert refused["errors"] == [{"loc": ["body", "audience"], "msg": said, "type": "one_of"}]
+    refused = assert_problem(
+        await ask(client, admin, audience={"user_ids": [1, "2"]}, context={}), 422, "validation_error"
+    )
+    assert [one["loc"] for one in refused["errors"]] == [
+        ["body", "audience", "user_ids", 1],
+        ["body", "context", "body"],
+    ]
+    unknown = assert_problem(await ask(client, admin, template="sale"), 422, "validation_error")
+    assert [one["loc"] for one in unknown["errors"]] == [["body"]]
+    assert "'announcement', 'closure'" in unknown["detail"]
+
+
 async def test_who_may_notify(client: httpx.AsyncClient, world: World) -> None:
     """Admins alone, whatever the body says."""
     assert_problem(await client.post(f"{API}/notifications", json=ASKED), 401, "invalid_token")

@@ -165,6 +165,15 @@ async def test_what_is_no_image_is_not_taken(client: httpx.AsyncClient, world: W
     for form in forms:
         answer = await client.put(where, **({"headers": admin.headers} | form))
         assert answer.status_code in {400, 422}, answer.text
+    two = [("file", ("a.png", photo(), "image/png")), ("file", ("b.png", photo(), "image/png"))]
+    several: list[dict[str, Any]] = [
+        {"files": two},
+        {"files": two[:1], "data": {"title": "x"}},
+        {"files": {"file": (None, "x")}},
+    ]
+    for form in several:
+        answer = await client.put(where, **form, headers=admin.headers)
+        assert "one part alone: `file`" in assert_problem(answer, 400, "bad_request")["detail"]
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     for body in (b"nothing of the kind", b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nab'):
         answer = await client.put(where, content=body, headers=admin.headers | broken)

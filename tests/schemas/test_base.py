@@ -68,7 +68,10 @@ def test_the_faults_that_are_named_stay_the_same() -> None:
     ("kind", "body"),
     [
         (NotificationCreate, {"template": "announcement", "subject": "a", "context": unknown(MANY), "audience": {}}),
-        (NotificationCreate, {"template": "closure", "subject": "a", "context": {}, "audience": unknown(MANY)}),
+        (
+            NotificationCreate,
+            {"template": "closure", "subject": "a", "context": {}, "audience": {"role": 1} | unknown(MANY)},
+        ),
         (OrderCreate, {"items": [unknown(MANY)]}),
     ],
 )
