@@ -32,6 +32,7 @@ __all__ = [
     "Retry",
     "enqueue",
     "enqueue_many",
+    "staff_names",
 ]
 
 
@@ -76,6 +77,8 @@ class JobMessage(BaseModel):
     """Seconds that one attempt may take."""
     max_running: ClassVar[int | None] = None
     """How many jobs of this name may run at once, over all workers; None: as many as there are slots."""
+    for_staff: ClassVar[bool] = False
+    """What it takes a staff role to cause takes one to look at: its creator alone may not, once they lost theirs."""
 
     def unique_key(self) -> str | None:
         """Of the jobs of one name that share a key, at most one is queued or running at any time; None: no such rule.
@@ -84,6 +87,12 @@ class JobMessage(BaseModel):
         whole present state, or that is repeated anyway.
         """
         return None
+
+
+def staff_names(kind: type[JobMessage] = JobMessage) -> set[str]:
+    """The names of all jobs that are for staff."""
+    own = {kind.name} if kind.for_staff and hasattr(kind, "name") else set()
+    return own.union(*map(staff_names, kind.__subclasses__()))
 
 
 class JobFailed(Exception):

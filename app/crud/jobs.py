@@ -92,8 +92,9 @@ def _outcome(success: Success) -> dict[str, Any]:
 
 
 class JobCRUD(CRUDBase[Job]):
-    def created_by(self, user_id: int) -> Where:
-        return (Job.created_by == user_id,)
+    def created_by(self, user_id: int, *, but: Collection[str]) -> Where:
+        """What this user caused, but for the jobs of these names."""
+        return Job.created_by == user_id, Job.name.not_in(but)
 
     async def seen(self, read: ReadSession, job_ids: Sequence[int]) -> Sequence[AnyRow]:
         """How these jobs stand."""

@@ -12,7 +12,7 @@ from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
 from app.core.errors import Conflict, InvalidTransition, JobNotFinished, NotFound
 from app.core.etag import check_if_match, shown_tag
 from app.core.job_changes import announce_cancellation
-from app.core.jobs import LIVE, JobStatus
+from app.core.jobs import LIVE, JobStatus, staff_names
 from app.core.listing import Page, PageQuery
 from app.core.wakeup import wake_relay
 from app.crud import job_control
@@ -120,8 +120,8 @@ class JobService:
         return job
 
     async def visible(self, read: ReadSession, *, principal: Principal, job_id: int) -> AnyRow:
-        """The job's row. NotFound unless the principal caused it or is an admin."""
-        own = () if principal.is_admin else jobs.created_by(principal.id)
+        """The job's row. NotFound unless the principal is an admin, or caused it and it is not for staff."""
+        own = () if principal.is_admin else jobs.created_by(principal.id, but=staff_names())
         job = await jobs.get(read, job_id, where=own)
         if job is None:
             raise NotFound

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from pypdf import PdfReader
 
+from app.core.jobs import staff_names
 from app.services.container import Container
 from tests.support import API, Person, World, assert_problem, clinic_time, next_weekday
 
@@ -71,8 +72,6 @@ async def test_a_job_is_its_creators_and_the_admins(client: httpx.AsyncClient, w
     for path in (where, f"{where}/result"):
         assert_problem(await client.get(path, headers=stranger.headers), 404, "not_found")
         assert (await client.get(path, headers=colleague.headers)).status_code == 200
-    await world.execute("UPDATE jobs SET created_by = :id", id=stranger.id)
-    assert (await client.get(where, headers=stranger.headers)).json()["status"] == "succeeded"
     for path in (f"{API}/jobs/999", f"{API}/jobs/999/result"):
         assert_problem(await client.get(path, headers=admin.headers), 404, "not_found")
 
@@ -127,3 +126,33 @@ async def test_a_report_that_can_not_be(client: httpx.AsyncClient, world: World)
     for fields in REFUSED:
         assert_problem(await ask(client, admin, **fields), 422, "validation_error")
         assert await world.scalar("SELECT count(*) FROM jobs") == 0
+
+
+async def test_who_lost_the_role_reads_no_report_any_more(client: httpx.AsyncClient, world: World) -> None:
+    """What took a staff role to make takes one to read: job, file and stream are 404; their other jobs are not."""
+    admin = await world.admin()
+    where = (await ask(client, admin)).headers["location"]
+    await world.run_jobs()
+    assert (await client.get(f"{where}/result", headers=admin.headers)).status_code == 200
+    superadmin = await world.superadmin()
+    path = f"{API}/users/{admin.id}"
+    changed = await client.patch(path, json={"role": "client"}, headers=superadmin.headers)
+    assert changed.status_code == 200
+    await world.execute("UPDATE auth_sessions SET revoked_at = NULL WHERE user_id = :id", id=admin.id)
+    await world.execute(
+        "INSERT INTO jobs (name, queue, payload, max_attempts, created_by) VALUES "
+        "('mail.verification', 'io', '{}', 1, :id)",
+        id=admin.id,
+    )
+    other = await world.scalar("SELECT max(id) FROM jobs")
+    for end in ("", "/result", "/events"):
+        assert_problem(await client.get(f"{where}{end}", headers=admin.headers), 404, "not_found")
+    assert (await client.get(f"{API}/jobs/{other}", headers=admin.headers)).status_code == 200
+
+
+def test_what_is_for_staff() -> None:
+    """Each job that a route of staff answers with is for staff, and none that a patient causes is."""
+    assert staff_names() == {
+        *("report.utilisation", "report.revenue", "notification.send", "catalogue.sync", "photo.doctor"),
+        *("webhook.handle", "webhook.redeliver"),
+    }

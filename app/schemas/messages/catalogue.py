@@ -12,6 +12,7 @@ class SyncCatalogue(JobMessage):
     retry: ClassVar[Retry] = Retry(max_attempts=12, base=2, cap=300)
     timeout: ClassVar[float] = 900
     max_running: ClassVar[int | None] = 1
+    for_staff: ClassVar[bool] = True
 
     again: bool = False
     """After one that has begun already: it may have read what has changed since."""

@@ -11,4 +11,5 @@ class SendNotification(JobMessage):
     name: ClassVar[str] = "notification.send"
     retry: ClassVar[Retry] = Retry(max_attempts=10, base=10, cap=1800)
     timeout: ClassVar[float] = 3000
+    for_staff: ClassVar[bool] = True
     notification_id: int

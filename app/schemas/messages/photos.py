@@ -12,5 +12,6 @@ class DrawDoctorPhoto(JobMessage):
     queue: ClassVar[Queue] = Queue.CPU
     retry: ClassVar[Retry] = Retry(max_attempts=3)
     timeout: ClassVar[float] = 120
+    for_staff: ClassVar[bool] = True
     doctor_id: int
     upload: str

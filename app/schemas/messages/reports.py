@@ -13,6 +13,7 @@ class DrawReport(JobMessage):
     queue: ClassVar[Queue] = Queue.CPU
     retry: ClassVar[Retry] = Retry(max_attempts=3)
     timeout: ClassVar[float] = 300
+    for_staff: ClassVar[bool] = True
     from_day: date
     to_day: date
     format: ReportFormat

@@ -11,9 +11,11 @@ class HandleWebhook(JobMessage):
     name: ClassVar[str] = "webhook.handle"
     # A partner that comes back after an outage sends thousands at once: mails go before them.
     priority: ClassVar[Priority] = Priority.LOW
+    for_staff: ClassVar[bool] = True
     event_id: int
 
 
 class RedeliverWebhook(JobMessage):
     name: ClassVar[str] = "webhook.redeliver"
+    for_staff: ClassVar[bool] = True
     delivery_id: int
