@@ -7,11 +7,13 @@ from typing import Any
 
 from app.core.access_tokens import AccessTokens
 from app.core.audit import audit
+from app.core.context import current_cause
 from app.core.database import AnyRow, ReadSession, WriteSession
 from app.core.errors import Conflict, InvalidClient, InvalidScope, NotFound
 from app.core.etag import check_if_match, version_tag
 from app.core.listing import Page, PageQuery
 from app.core.opaque_tokens import OpaqueTokens
+from app.core.rate_limit import FailureLimit
 from app.core.scopes import Scope, join, known, parse
 from app.crud.service_accounts import service_accounts
 from app.models import ServiceAccount
@@ -22,6 +24,8 @@ from app.services.signing_keys import SigningKeyService
 
 MAX_SECRETS = 2
 """Living ones: the old and the new, while a program is moved from one to the other."""
+MAX_CLAIMED = 100
+"""Characters of a client id that failures are counted by; a true one is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class ServiceAccountService:
     opaque_tokens: OpaqueTokens
     access_tokens: AccessTokens
     keys: SigningKeyService
+    failures: FailureLimit
 
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
         require_superadmin(principal)
@@ -137,15 +142,20 @@ class ServiceAccountService:
     async def sign_in(
         self, read: ReadSession, session: WriteSession, *, credentials: ClientCredentials | None, scope: str
     ) -> TokenPair:
-        """An access token alone. InvalidClient unless it is a living secret of that account; InvalidScope for a scope
-        that it has not."""
-        account_id = account_of(credentials.client_id) if credentials else None
+        """An access token alone. InvalidClient unless it is a living secret of that account, RateLimited after repeated
+        failures; InvalidScope for a scope that it has not."""
+        if credentials is None:
+            raise InvalidClient
+        claimed, address = f"client:{credentials.client_id[:MAX_CLAIMED]}", current_cause().address or ""
+        await self.failures.check(claimed, address)
+        account_id = account_of(credentials.client_id)
         row = None
-        if credentials and account_id is not None:
+        if account_id is not None:
             digest = self._hash(credentials.secret)
             row = await service_accounts.by_secret(read, account_id=account_id, secret_hash=digest)
         if row is None:
-            await audit(session, action="service_account.refused", object_type="service_account", object_id=account_id)
+            await self.failures.record(claimed, address)
+            await self._refused(read, session, account_id)
             raise InvalidClient
         given, wanted = known(" ".join(row.scopes)), parse(scope)
         if not wanted <= given:
@@ -157,6 +167,12 @@ class ServiceAccountService:
             user_id=-row.id, session_id=row.secret_id, role="service", scope=granted
         )
         return TokenPair(access_token=token, expires_in=lifetime, scope=granted)
+
+    async def _refused(self, read: ReadSession, session: WriteSession, account_id: int | None) -> None:
+        """Record it when there is such an account. A guess costs no hash here: a stranger who names nobody would fill
+        the record as fast as it can be written."""
+        if account_id is not None and await service_accounts.get(read, account_id) is not None:
+            await audit(session, action="service_account.refused", object_type="service_account", object_id=account_id)
 
     async def _new_secret(self, session: WriteSession, account_id: int) -> NewSecret:
         secret = self.opaque_tokens.new()

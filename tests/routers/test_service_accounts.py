@@ -82,6 +82,41 @@ async def test_wrong_credentials(client: httpx.AsyncClient, world: World, author
     assert refused.headers["www-authenticate"].startswith("Basic ")
 
 
+async def test_strangers_do_not_fill_the_record(client: httpx.AsyncClient, world: World) -> None:
+    """A guess at an account that is there is recorded; no credentials, unreadable ones and those of nobody are not."""
+    boss, account = await make(client, world, "users:read")
+    gone = (await client.post(ACCOUNTS, json={"name": "Gone", "scopes": ["users:read"]}, headers=boss)).json()
+    await client.delete(f"{ACCOUNTS}/{gone['id']}", headers=boss)
+    nobody = f"service-{gone['id'] + 1}"
+    for client_id in (account["client_id"], nobody, gone["client_id"], "service-", "pat@example.com", ""):
+        assert_problem(await ask(client, client_id, "guessed"), 401, "invalid_client")
+    for authorization in ("", "Basic !"):
+        headers = {"Authorization": authorization}
+        refused = await client.post(f"{API}/auth/token", data={"grant_type": "client_credentials"}, headers=headers)
+        assert_problem(refused, 401, "invalid_client")
+    refusals = await world.rows("SELECT object_id FROM audit_events WHERE action = 'service_account.refused'")
+    assert [row.object_id for row in refusals] == [account["id"]]
+
+
+async def test_guessing_a_secret_has_an_end(client: httpx.AsyncClient, world: World) -> None:
+    """After ten wrong secrets of one account, or for one that is nobody's, 429 with Retry-After and no further line in
+    the record, for the right one too; other accounts go on, and so does what is refused for its scope."""
+    boss, account = await make(client, world, "users:read")
+    other = (await client.post(ACCOUNTS, json={"name": "Other", "scopes": ["users:read"]}, headers=boss)).json()
+    for client_id, secret in ((account["client_id"], account["secret"]), ("service-999999", "guessed")):
+        for _ in range(10):
+            assert_problem(await ask(client, client_id, "guessed"), 401, "invalid_client")
+        for tried in ("guessed", secret):
+            refused = await ask(client, client_id, tried)
+            assert assert_problem(refused, 429, "rate_limited")["error"] == "rate_limited"
+            assert 290 <= int(refused.headers["retry-after"]) <= 300
+    for _ in range(11):
+        refused = await ask(client, other["client_id"], other["secret"], scope="users:write")
+        assert_problem(refused, 400, "invalid_scope")
+    assert (await ask(client, other["client_id"], other["secret"])).status_code == 200
+    assert await world.scalar("SELECT count(*) FROM audit_events WHERE action = 'service_account.refused'") == 10
+
+
 async def test_the_secret_is_shown_once(client: httpx.AsyncClient, world: World) -> None:
     """Neither the account nor the list shows it again, and no row of any table holds it in clear, the answer that is
     kept for an Idempotency-Key among them; that answer is replayed whole all the same."""
