@@ -13,7 +13,7 @@ from app import __version__
 from app.config import Settings, get_settings
 from app.core.application import Application
 from app.core.connections import check_connections
-from app.core.hosts import METHODS, SENT, SHOWN, Cors, TrustedHosts
+from app.core.hosts import Cors, TrustedHosts
 from app.core.job_changes import RedisAnnouncer, use_announcer
 from app.core.logging import configure_logging, get_logger
 from app.core.memory import settle
@@ -138,11 +138,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     if settings.api.cors_origins:
         app.add_middleware(
             Cors,
-            allow_origins=settings.api.cors_origins,
-            allow_methods=METHODS,
-            allow_headers=SENT,
-            allow_credentials=settings.auth.cookie_mode,
-            expose_headers=SHOWN,
+            origins=settings.api.cors_origins,
+            credentials=settings.auth.cookie_mode,
             refuse=problems.answer,
         )
     # What follows a webhook needs; what comes before it is for browsers and users.

@@ -1,7 +1,6 @@
 """Starlette's checks of `Host` and `Origin`, with a short way for the requests that nearly all are (decision 14)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -71,8 +70,15 @@ class Cors(CORSMiddleware):
     A preflight that asks for too much is refused in the one form of errors.
     """
 
-    def __init__(self, app: ASGIApp, *, refuse: Refuse, **options: Any) -> None:
-        super().__init__(app, **options)
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str], credentials: bool, refuse: Refuse) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_credentials=credentials,
+            allow_methods=METHODS,
+            allow_headers=SENT,
+            expose_headers=SHOWN,
+        )
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
