@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 Resource = dict[str, Any]
-KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "labels", "images", "patches"}
+KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "labels", "images", "patches", "replacements"}
 CLUSTER_WIDE = {"Namespace"}
 
 
@@ -39,6 +39,8 @@ def build(folder: Path) -> list[Resource]:
             _set_labels(resource, label["pairs"])
         for image in file.get("images", ()):
             _set_image(resource, image)
+    for replacement in file.get("replacements", ()):
+        _replace(made, replacement)
     return made
 
 
@@ -115,6 +117,30 @@ def _take(resource: Resource, step: dict[str, Any]) -> None:
         at[last] = deepcopy(step["value"])
     else:
         raise NotCovered(step)
+
+
+def _replace(made: list[Resource], replacement: dict[str, Any]) -> None:
+    """One field of one resource, into a part of a text of others."""
+    source = replacement["source"]
+    (value,) = (_at(one, source["fieldPath"])[0] for one in made if one["kind"] == source["kind"])
+    for target in replacement["targets"]:
+        if target.keys() != {"select", "fieldPaths", "options"} or target["select"].keys() != {"kind"}:
+            raise NotCovered(target)
+        for resource in (one for one in made if one["kind"] == target["select"]["kind"]):
+            for path in target["fieldPaths"]:
+                text, within, last = _at(resource, path)
+                parts = text.split(target["options"]["delimiter"])
+                parts[target["options"]["index"]] = value
+                within[last] = target["options"]["delimiter"].join(parts)
+
+
+def _at(resource: Resource, path: str) -> tuple[str, Any, str | int]:
+    """The text at a path, what it stands in, and under which key."""
+    within: Any = resource
+    *way, last = [int(part) if part.isdecimal() else part for part in path.split(".")]
+    for part in way:
+        within = within[part]
+    return within[last], within, last
 
 
 def _merge(into: Resource, change: Resource) -> None:

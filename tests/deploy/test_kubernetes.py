@@ -238,7 +238,8 @@ def test_workers_are_scaled_by_a_metric_that_exists() -> None:
             spec: dict[str, Any] = one["spec"]
             assert (spec.get("minReplicaCount") or spec["minReplicas"]) >= 1
             if component == "keda":
-                (name, label) = re.findall(r"max\((\w+)\{(\w+)=", spec["triggers"][0]["metadata"]["query"])[0]
+                query = spec["triggers"][0]["metadata"]["query"]
+                (name, label) = re.findall(r'^max\((\w+)\{namespace="\w+", (\w+)="\w+"\}\)$', query)[0]
             else:
                 metric = spec["metrics"][0]["external"]["metric"]
                 name, (label,) = metric["name"], metric["selector"]["matchLabels"]

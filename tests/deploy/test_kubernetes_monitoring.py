@@ -97,3 +97,22 @@ def test_the_operator_gets_the_same_rules() -> None:
         assert (one["apiVersion"], one["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
         assert one["metadata"]["labels"] == {"app.kubernetes.io/name": "frontdesk", "release": "kube-prometheus-stack"}
     assert len({one["metadata"]["name"] for one in made}) == len(made)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_workers_are_scaled_by_their_own_queue(overlay: str) -> None:
+    """An environment's autoscalers ask for the queue of its own namespace."""
+    made = build(FOLDER / "overlays" / overlay)
+    (namespace,) = of_kind(made, "Namespace")
+    for one in of_kind(made, "ScaledObject").values():
+        assert f'{{namespace="{namespace}", ' in one["spec"]["triggers"][0]["metadata"]["query"]
+    assert of_kind(made, "ScaledObject") or of_kind(made, "HorizontalPodAutoscaler")["frontdesk-worker"]
+
+
+def test_the_adapter_gives_one_number_for_all_workers() -> None:
+    """The metric that the autoscalers name, as the largest that any worker of the namespace measures."""
+    (rule,) = yaml.safe_load((MONITORING / "adapter-rules.yml").read_text())["externalRules"]
+    scaled = build(FOLDER / "components/workers-hpa")
+    assert {one["spec"]["metrics"][0]["external"]["metric"]["name"] for one in scaled} == {rule["seriesQuery"]}
+    assert rule["metricsQuery"] == "max(<<.Series>>{<<.LabelMatchers>>})"
+    assert rule["resources"] == {"overrides": {"namespace": {"resource": "namespace"}}}
