@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS, RUNBOOKS = ROOT / "deploy" / "prometheus", ROOT / "docs" / "runbooks"
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 # What Prometheus adds to each series, and what it makes itself.
-TARGET = {"job", "instance"}
+TARGET = {"job", "instance", "namespace"}
 OTHERS = {
     "up": TARGET,
     "ALERTS": {"alertname", "alertstate", "severity", *TARGET},
