@@ -86,6 +86,7 @@ _CLINIC = {
         {"starts_at": "2100-01-01T00:00:00Z", "ends_at": "2100-01-02T00:00:00Z"},
         audit="time_off.created",
     ),
+    "GET /doctors/{doctor_id}/time-off/{time_off_id}": Row(ADMIN, 200, Scope.DOCTORS_READ),
     "DELETE /doctors/{doctor_id}/time-off/{time_off_id}": Row(
         ADMIN, 204, Scope.DOCTORS_WRITE, audit="time_off.deleted"
     ),

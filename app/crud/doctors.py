@@ -64,6 +64,11 @@ class DoctorCRUD(CRUDBase[Doctor]):
         statement = select(TimeOff.__table__).where(TimeOff.doctor_id == doctor_id, TimeOff.ends_at > func.now())
         return await read.all(statement.order_by(TimeOff.starts_at).limit(500))
 
+    async def one_time_off(self, read: ReadSession, doctor_id: int, time_off_id: int) -> AnyRow | None:
+        """One absence, past or to come, of a doctor who is not deleted."""
+        statement = select(TimeOff.__table__).where(TimeOff.id == time_off_id, TimeOff.doctor_id == doctor_id)
+        return await read.first(statement.join(Doctor).where(*self.live()))
+
     async def delete_time_off(self, session: WriteSession, *, doctor_id: int, time_off_id: int) -> bool:
         statement = delete(TimeOff).where(TimeOff.id == time_off_id, TimeOff.doctor_id == doctor_id)
         return (await session.execute(statement.returning(TimeOff.id))).first() is not None

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
 
+from app.core.etag import version_tag
 from app.core.listing import PageQuery
 from app.dependencies.access import DoctorsReader, DoctorsWriter
 from app.dependencies.idempotency import Idempotent
@@ -105,7 +106,7 @@ async def list_slots(
 
 @router.get("/{doctor_id}/time-off", response_model=TimeOffList)
 async def list_time_off(doctor_id: PathId, principal: DoctorsReader, doctors: Doctors, read: Read) -> Any:
-    """Admins only: present and coming absences."""
+    """Admins only: present and coming absences, at most 500, soonest first."""
     return {"items": await doctors.time_off(read, principal=principal, doctor_id=doctor_id)}
 
 
@@ -122,6 +123,22 @@ async def add_time_off(
     """Admins only. No slots are offered in the span; appointments already booked in it stay."""
     away = await doctors.add_time_off(session, principal=principal, doctor_id=doctor_id, data=data)
     return created(response, away, f"doctors/{doctor_id}/time-off")
+
+
+@router.get("/{doctor_id}/time-off/{time_off_id}", response_model=TimeOffRead)
+async def get_time_off(
+    doctor_id: PathId,
+    time_off_id: PathId,
+    principal: DoctorsReader,
+    doctors: Doctors,
+    read: Read,
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> Any:
+    """Admins only: one absence, past or to come."""
+    away = await doctors.one_time_off(read, principal=principal, doctor_id=doctor_id, time_off_id=time_off_id)
+    # It is made and deleted, never changed.
+    return conditional(response, away, if_none_match, tag=version_tag(1))
 
 
 @router.delete("/{doctor_id}/time-off/{time_off_id}", status_code=204, response_class=Response)

@@ -89,6 +89,15 @@ class DoctorService:
         await self.get(read, doctor_id=doctor_id)
         return await doctors.time_off(read, doctor_id)
 
+    async def one_time_off(
+        self, read: ReadSession, *, principal: Principal, doctor_id: int, time_off_id: int
+    ) -> AnyRow:
+        require_admin(principal)
+        away = await doctors.one_time_off(read, doctor_id, time_off_id)
+        if away is None:
+            raise NotFound
+        return away
+
     async def add_time_off(
         self, session: WriteSession, *, principal: Principal, doctor_id: int, data: TimeOffCreate
     ) -> TimeOff:

@@ -10,7 +10,8 @@ from tests.support import API, World, assert_problem, clinic_time, next_weekday
 
 
 async def test_an_absence_is_made_listed_and_deleted(client: httpx.AsyncClient, world: World) -> None:
-    """201 with its place, in UTC; DELETE there is 204 once, then 404, and 404 under another doctor."""
+    """201 with its place, in UTC, where GET finds the same; DELETE there is 204 once, then 404, and 404 under another
+    doctor."""
     admin, doctor_id, other = await world.admin(), await world.doctor(), await world.doctor()
     where = f"{API}/doctors/{doctor_id}/time-off"
     json = {"starts_at": "2027-01-01T10:00:00+02:00", "ends_at": "2027-01-02T00:00:00Z", "reason": "Holiday"}
@@ -21,10 +22,28 @@ async def test_an_absence_is_made_listed_and_deleted(client: httpx.AsyncClient, 
     assert (body["starts_at"], body["ends_at"]) == ("2027-01-01T08:00:00Z", "2027-01-02T00:00:00Z")
     assert made.headers["location"] == f"{where}/{body['id']}"
     assert (await client.get(where, headers=admin.headers)).json()["items"] == [body]
+    found = await client.get(made.headers["location"], headers=admin.headers)
+    assert (found.status_code, found.json(), found.headers["etag"]) == (200, body, made.headers["etag"])
+    known = await client.get(found.request.url, headers=admin.headers | {"If-None-Match": found.headers["etag"]})
+    assert known.status_code == 304
     elsewhere = f"{API}/doctors/{other}/time-off/{body['id']}"
+    assert_problem(await client.get(elsewhere, headers=admin.headers), 404, "not_found")
     assert_problem(await client.delete(elsewhere, headers=admin.headers), 404, "not_found")
     assert (await client.delete(made.headers["location"], headers=admin.headers)).status_code == 204
-    assert_problem(await client.delete(made.headers["location"], headers=admin.headers), 404, "not_found")
+    for ask in (client.get, client.delete):
+        assert_problem(await ask(made.headers["location"], headers=admin.headers), 404, "not_found")
+
+
+async def test_absences_go_out_of_sight_with_their_doctor(client: httpx.AsyncClient, world: World) -> None:
+    """One that is past is still at its place; once the doctor is deleted neither it nor the list is there."""
+    admin, doctor_id = await world.admin(), await world.doctor()
+    where = f"{API}/doctors/{doctor_id}/time-off"
+    json = {"starts_at": "2020-01-01T10:00:00Z", "ends_at": "2020-01-02T00:00:00Z"}
+    made = await client.post(where, json=json, headers=admin.headers)
+    assert (await client.get(made.headers["location"], headers=admin.headers)).json() == made.json()
+    assert (await client.delete(f"{API}/doctors/{doctor_id}", headers=admin.headers)).status_code == 204
+    for place in (where, made.headers["location"]):
+        assert_problem(await client.get(place, headers=admin.headers), 404, "not_found")
 
 
 @pytest.mark.parametrize(
