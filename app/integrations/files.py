@@ -16,7 +16,8 @@ def is_temporary(path: Path) -> bool:
 
 
 class AtomicFile:
-    """A file that stands under its name only once it is complete and on disk.
+    """A file that stands under its name only once it is complete and on disk, for the account of this process alone:
+    mails have links that let somebody in, backups have everything. So is its folder, when that is missing.
 
     Every method blocks and belongs in a thread. `discard` may be called at any time and from another thread, as happens
     when the caller is cancelled in the middle of a write, and leaves no temporary file behind. All but `discard` raise
@@ -62,8 +63,10 @@ class AtomicFile:
         if self._closed:
             raise OSError("the file was discarded")
         if self._stream is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self._temporary.open("xb")
+            # The way there is left as it is usual: embedded engines with an account of their own may live beside it.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._stream = os.fdopen(descriptor, "wb")
         return self._stream
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import os
 from dataclasses import replace
 from email import policy
 from email.message import EmailMessage
@@ -97,3 +98,14 @@ async def test_a_directory_that_cannot_be_written_is_unavailable(tmp_path: Path)
     (tmp_path / "mail").write_text("a file where the directory should be")
     with pytest.raises(MailUnavailable):
         await FileMailer(tmp_path / "mail", SENDER).send(MAIL)
+
+
+async def test_nobody_else_on_the_machine_reads_a_mail(tmp_path: Path) -> None:
+    """A mail may hold a link that lets somebody in: folder and file are for this account alone."""
+    before = os.umask(0o022)
+    try:
+        await FileMailer(tmp_path / "mail", SENDER).send(MAIL)
+    finally:
+        os.umask(before)
+    [file] = (tmp_path / "mail").iterdir()
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)

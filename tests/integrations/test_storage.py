@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,10 @@ async def stream(*chunks: bytes, then: Exception | None = None) -> AsyncIterator
         yield chunk
     if then is not None:
         raise then
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 async def content(storage: LocalStorage, key: str) -> bytes:
@@ -176,3 +180,21 @@ async def test_what_is_below_a_folder_is_listed_and_tidied(storage: LocalStorage
     await storage.tidy("backups")
     assert [half.exists() for half in halves] == [False, True]
     assert [key async for key in storage.keys("nothing")] == []
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+async def test_nobody_else_on_the_machine_reads_it(tmp_path: Path) -> None:
+    """A file and its folder are for this account alone; a folder that was there keeps its mode."""
+    (tmp_path / "shared").mkdir(mode=0o755)
+    storage = LocalStorage(tmp_path)
+    for key in ("shared/file", "backups/one/database.dump", "backups/one/database.dump"):
+        await storage.put(key, b"everything")
+    named = ("shared", "shared/file", "backups/one", "backups/one/database.dump")
+    assert [mode_of(tmp_path / name) for name in named] == [0o755, 0o600, 0o700, 0o600]
