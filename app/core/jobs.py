@@ -78,7 +78,8 @@ class JobMessage(BaseModel):
     max_running: ClassVar[int | None] = None
     """How many jobs of this name may run at once, over all workers; None: as many as there are slots."""
     for_staff: ClassVar[bool] = False
-    """What it takes a staff role to cause takes one to look at: its creator alone may not, once they lost theirs."""
+    """It takes a staff role to look at, and who caused it may not for that alone: for what it takes one to cause, and
+    for what would tell a stranger who has an account, by its result or by its time."""
 
     def unique_key(self) -> str | None:
         """Of the jobs of one name that share a key, at most one is queued or running at any time; None: no such rule.

@@ -179,6 +179,24 @@ async def test_a_taken_address_answers_the_same(client: httpx.AsyncClient, world
     assert (await sign_in(client, person.email)).status_code == 200
 
 
+async def test_no_job_tells_who_has_an_account(client: httpx.AsyncClient, world: World) -> None:
+    """What became of the mail to a new address, and when, is for staff to see: whoever asked for it gets 404 for the
+    job, its result and its changes, of a free address and a taken one."""
+    person, other = await world.person(password=PASSWORD), await world.person()
+    for email in ("free@example.com", other.email):
+        assert (await ask_change(client, person, email)).status_code == 202
+    await world.run_jobs()
+    jobs = await world.rows("SELECT id, created_by FROM jobs WHERE name = 'mail.email_change'")
+    assert [job.created_by for job in jobs] == [person.id] * 2
+    admin = await world.admin()
+    for job in jobs:
+        for end in ("", "/result", "/events"):
+            answer = await client.get(f"{API}/jobs/{job.id}{end}", headers=person.headers)
+            assert_problem(answer, 404, "not_found")
+        seen = (await client.get(f"{API}/jobs/{job.id}", headers=admin.headers)).json()
+        assert seen["status"] == "succeeded"
+
+
 async def test_guessing_a_password_with_a_stolen_token_has_an_end(client: httpx.AsyncClient, world: World) -> None:
     """Ten wrong present passwords, and the eleventh try is 429, the right one too."""
     person = await world.person(password=PASSWORD)

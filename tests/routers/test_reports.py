@@ -141,7 +141,7 @@ async def test_who_lost_the_role_reads_no_report_any_more(client: httpx.AsyncCli
     await world.execute("UPDATE auth_sessions SET revoked_at = NULL WHERE user_id = :id", id=admin.id)
     await world.execute(
         "INSERT INTO jobs (name, queue, payload, max_attempts, created_by) VALUES "
-        "('mail.verification', 'io', '{}', 1, :id)",
+        "('mail.appointment', 'io', '{}', 1, :id)",
         id=admin.id,
     )
     other = await world.scalar("SELECT max(id) FROM jobs")
@@ -151,8 +151,10 @@ async def test_who_lost_the_role_reads_no_report_any_more(client: httpx.AsyncCli
 
 
 def test_what_is_for_staff() -> None:
-    """Each job that a route of staff answers with is for staff, and none that a patient causes is."""
+    """Each job that a route of staff answers with is for staff, and so are mails whose end tells who has an account; no
+    other that a patient causes is."""
     assert staff_names() == {
         *("report.utilisation", "report.revenue", "notification.send", "catalogue.sync", "photo.doctor"),
         *("webhook.handle", "webhook.redeliver"),
+        *("mail.verification", "mail.account_exists", "mail.password_reset", "mail.email_change"),
     }

@@ -20,11 +20,15 @@ class SendPasswordResetMail(JobMessage):
     """To whoever has this address; if nobody has, nothing is sent."""
 
     name: ClassVar[str] = "mail.password_reset"
+    for_staff: ClassVar[bool] = True
     email: str
 
 
 class SendEmailChangeMail(JobMessage):
+    """To the new address; if it has an account, nothing is sent."""
+
     name: ClassVar[str] = "mail.email_change"
+    for_staff: ClassVar[bool] = True
     user_id: int
     email: str
 

@@ -16,6 +16,7 @@ class AppointmentMail(StrEnum):
 
 class SendVerificationMail(JobMessage):
     name: ClassVar[str] = "mail.verification"
+    for_staff: ClassVar[bool] = True
     user_id: int
 
 
@@ -23,6 +24,7 @@ class SendAccountExistsMail(JobMessage):
     """Somebody tried to register with an address that has an account: tell its owner."""
 
     name: ClassVar[str] = "mail.account_exists"
+    for_staff: ClassVar[bool] = True
     user_id: int
 
 
