@@ -152,13 +152,16 @@ def backup(arguments: argparse.Namespace) -> None:
 def restore(arguments: argparse.Namespace) -> None:
     from app.services import backup_commands as commands  # noqa: PLC0415
 
-    _backup_command(commands.restore(get_settings(), arguments.name, replace=arguments.replace))
+    allowed = arguments.allow_unencrypted
+    _backup_command(
+        commands.restore(get_settings(), arguments.name, replace=arguments.replace, allow_unencrypted=allowed)
+    )
 
 
 def verify_backup(arguments: argparse.Namespace) -> None:
     from app.services import backup_commands as commands  # noqa: PLC0415
 
-    _backup_command(commands.verify(get_settings(), arguments.name))
+    _backup_command(commands.verify(get_settings(), arguments.name, allow_unencrypted=arguments.allow_unencrypted))
 
 
 def _backup_command(command: Coroutine[Any, Any, list[str] | None]) -> None:
@@ -190,6 +193,9 @@ def _add_backup_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     for command in (again, sure):
         command.add_argument(
             "name", nargs="?", default="latest", help="as `backup --list` names it (default: the newest)"
+        )
+        command.add_argument(
+            "--allow-unencrypted", action="store_true", help="though BACKUP_KEYS is set: made before there were keys"
         )
 
 

@@ -95,11 +95,12 @@ async def listing(settings: Settings) -> list[str]:
     return [_line(manifest) for manifest in manifests] or ["no backup yet"]
 
 
-async def restore(settings: Settings, name: str, *, replace: str | None) -> list[str]:
+async def restore(settings: Settings, name: str, *, replace: str | None, allow_unencrypted: bool = False) -> list[str]:
     """Restore, and say what is to be done next."""
     async with _service(settings) as service:
         began = time.monotonic()
-        done = await RestoreService(settings, service, service.address).restore(name, replace=replace)
+        restoring = RestoreService(settings, service, service.address, allow_unencrypted)
+        done = await restoring.restore(name, replace=replace)
     manifest = done.manifest
     lines = [
         f"restored {_line(manifest)}, into {done.database}, in {time.monotonic() - began:.1f} s",
@@ -116,11 +117,11 @@ async def restore(settings: Settings, name: str, *, replace: str | None) -> list
     return lines
 
 
-async def verify(settings: Settings, name: str) -> list[str]:
+async def verify(settings: Settings, name: str, *, allow_unencrypted: bool = False) -> list[str]:
     """Restore into a database that is thrown away, and compare."""
     async with _service(settings) as service:
         began = time.monotonic()
-        manifest = await RestoreService(settings, service, service.address).verify(name)
+        manifest = await RestoreService(settings, service, service.address, allow_unencrypted).verify(name)
     return [f"verified {_line(manifest)}: it restores, in {time.monotonic() - began:.1f} s"]
 
 

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,6 +52,10 @@ def dump_key(name: str) -> str:
     return f"{FOLDER}/{name}/database.dump"
 
 
+def _moment(taken_at: datetime) -> str:
+    return f"{taken_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
 def make_backup_storage(settings: Settings) -> Storage:
     """Where backups are kept."""
     if bucket := settings.backup.bucket:
@@ -95,7 +99,7 @@ class BackupService:
             if not await backups.revision(session):
                 raise BackupError("the database has no schema yet: run `python -m app migrate`")
             taken_at = snapshot.taken_at.astimezone(UTC)
-            name = f"{taken_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+            name = f"{_moment(taken_at)}-{secrets.token_hex(4)}"
             program = await find_program("pg_dump", major=snapshot.server_major, folder=self.settings.programs)
             dumping = output(program, *_DUMP, f"--snapshot={snapshot.id}", environment=self.address.environment())
             async with aclosing(dumping) as dump:
@@ -145,6 +149,9 @@ class BackupService:
             raise BackupError(f"there is no backup {name}: `python -m app backup --list` names them") from error
         if manifest.name != name:
             raise BackupError(f"the manifest of {name} is that of {manifest.name}")
+        # The seal of the dump is bound to the name: so the moment is, after which people are erased again.
+        if not name.startswith(_moment(manifest.taken_at)):
+            raise BackupError(f"the manifest of {name} has another time: it was altered")
         return manifest
 
     async def prune(self) -> Sequence[str]:

@@ -43,9 +43,12 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class RestoreService:
+    """With keys, only what is sealed with one of them is taken, unless `allow_unencrypted`."""
+
     settings: Settings
     backups: BackupService
     address: DatabaseAddress
+    allow_unencrypted: bool = False
 
     async def check(self, name: str) -> Manifest:
         """Read all of the backup once: its sum, its seal, and whether this code and this server can take it.
@@ -53,6 +56,11 @@ class RestoreService:
         Raises BackupError, StorageUnavailable.
         """
         manifest = await self.backups.manifest(name)
+        if self.settings.backup.keys and not manifest.encrypted and not self.allow_unencrypted:
+            raise BackupError(
+                f"{manifest.name} is not encrypted, though BACKUP_KEYS is set: whoever can write to the store may have "
+                "put it there. If you know that it was made before there were keys, give --allow-unencrypted"
+            )
         if manifest.contents.revision not in known_revisions():
             raise BackupError(
                 f"{manifest.name} was made by version {manifest.app_version}, whose schema "

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
+from app.__main__ import parser
 from app.config import Settings
 from app.core.database import Database
 from app.core.database_address import DatabaseAddress
@@ -128,6 +129,8 @@ UNFIT = [
     (_manifest(server_major=99), "is of PostgreSQL 99"),
     (_manifest(roles=["nobody_here"]), "no role nobody_here"),
     (_manifest(surprise=1), "damaged, or of a newer version"),
+    (_manifest(taken_at="2020-01-01T00:00:00Z"), "another time: it was altered"),
+    (_manifest(encrypted=False), "not encrypted, though BACKUP_KEYS is set"),
 ]
 
 
@@ -162,6 +165,23 @@ async def test_an_unfit_backup_is_refused(
     with pytest.raises(BackupError, match=said):
         await place.restoring(name)
     assert await place.databases() == before
+
+
+async def test_with_keys_only_what_is_sealed_restores(place: Place) -> None:
+    """A dump that anybody could have put there is neither restored nor verified, unless an operator says so."""
+    manifest = await place.service(keys=[]).make()
+    before = await place.databases()
+    for refused in (verify(place.settings, "latest"), restore(place.elsewhere, manifest.name, replace=None)):
+        with pytest.raises(BackupError, match="--allow-unencrypted"):
+            await refused
+    assert await place.databases() == before
+    [line] = await verify(place.settings, "latest", allow_unencrypted=True)
+    assert ", not encrypted, " in line
+    await restore(place.elsewhere, "latest", replace=None, allow_unencrypted=True)
+    assert place.elsewhere_name in await place.databases()
+    for command in ("restore", "verify-backup"):
+        assert parser().parse_args([command, "--allow-unencrypted"]).allow_unencrypted is True
+        assert parser().parse_args([command]).allow_unencrypted is False
 
 
 async def test_the_wrong_key_is_refused_and_an_old_one_opens(place: Place, shelf: Path) -> None:
