@@ -190,6 +190,14 @@ def test_settings_of_one_own_are_fit_for_production(given: pytest.MonkeyPatch) -
         ("API_ALLOWED_HOSTS", ","),
         ("API_CORS_ORIGINS", "*"),
         ("API_TRUSTED_PROXIES", "*"),
+        ("API_TRUSTED_PROXIES", "10.0.0.1, 0.0.0.0/0"),
+        ("API_TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
+        ("API_TRUSTED_PROXIES", "::/0"),
+        ("WEBHOOKS_ALLOW_PRIVATE", "0.0.0.0/0"),
+        ("WEBHOOKS_ALLOW_PRIVATE", "hooks.internal,::/0"),
+        ("STORAGE_ENDPOINT", "http://s3.example.org"),
+        ("STORAGE_ENDPOINT", "http://93.184.215.14:9000"),
+        ("STORAGE_PUBLIC_ENDPOINT", "http://files.example.org"),
         ("PUBLIC_URL", ""),
         ("PUBLIC_URL", "http://clinic.example.org"),
         ("MAIL_BACKEND", "file"),
@@ -227,6 +235,35 @@ def test_production_refuses_what_is_not_fit(given: pytest.MonkeyPatch, name: str
         given.setenv(variable, good)
     given.setenv(name, value)
     assert named(faults()) == {name}
+
+
+@pytest.mark.parametrize("secret", ["MAIL_USERNAME", "MAIL_PASSWORD"])
+def test_a_password_does_not_go_over_the_network_in_clear_text(given: pytest.MonkeyPatch, secret: str) -> None:
+    """Credentials at a mail server elsewhere take TLS in production; on this machine they don't."""
+    for variable, value in (PRODUCTION | {secret: "hunter2", "MAIL_SECURITY": "none"}).items():
+        given.setenv(variable, value)
+    assert named(faults()) == {"MAIL_SECURITY"}
+    given.setenv("MAIL_HOST", "127.0.0.1")
+    load_settings()
+
+
+def test_private_networks_are_fit_for_production(given: pytest.MonkeyPatch) -> None:
+    """Networks and hosts of one's own may be named, a relay without credentials too; development may do anything."""
+    own = {
+        "API_TRUSTED_PROXIES": "10.0.0.0/8,fc00::/7,172.30.0.0/24,10.0.0.1",
+        "WEBHOOKS_ALLOW_PRIVATE": "10.0.0.0/8,hooks.internal",
+        "STORAGE_PUBLIC_ENDPOINT": "https://files.example.org",
+        "MAIL_SECURITY": "none",
+    }
+    for variable, value in (PRODUCTION | own).items():
+        given.setenv(variable, value)
+    for endpoint in ("http://minio:9000", "http://minio.storage.svc:9000", "http://10.0.0.7:9000", "http://[fd00::7]"):
+        given.setenv("STORAGE_ENDPOINT", endpoint)
+        load_settings()
+    given.setenv("ENVIRONMENT", "development")
+    given.setenv("API_TRUSTED_PROXIES", "0.0.0.0/0")
+    given.setenv("STORAGE_ENDPOINT", "http://s3.example.org")
+    load_settings()
 
 
 def test_all_faults_are_named_at_once(given: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator
 
 from app.config.common import Concern, is_address
+from app.config.exposure import is_loopback, is_plain_to_public
 
 
 class ClinicSettings(Concern):
@@ -44,6 +45,9 @@ class MailSettings(Concern):
             yield "MAIL_BACKEND: must be smtp; `file` only writes to a folder"
         elif not self.host:
             yield "MAIL_HOST: is missing"
+        secret = bool(self.username or self.password.get_secret_value())
+        if self.backend == "smtp" and self.security == "none" and secret and not is_loopback(self.host):
+            yield "MAIL_SECURITY: must be starttls or tls, or the password goes over the network in clear text"
         if self.sender.endswith("@example.com>"):
             yield "MAIL_SENDER: is the development default; set your own"
 
@@ -72,3 +76,11 @@ class StorageSettings(Concern):
                 yield f"STORAGE_{name.upper()}: must be an address of http or https"
         if bool(self.access_key.get_secret_value()) != bool(self.secret_key.get_secret_value()):
             yield "STORAGE_SECRET_KEY: must be given together with STORAGE_ACCESS_KEY"
+
+    def production_faults(self) -> Iterator[str]:
+        for name in ("endpoint", "public_endpoint"):
+            if is_plain_to_public(getattr(self, name)):
+                yield (
+                    f"STORAGE_{name.upper()}: must be https, or files and keys go over the internet in clear text; "
+                    "http is for names of a private network alone (minio, minio.storage.svc, s3.internal)"
+                )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.config import machine
 from app.config.common import CommaSeparated, Concern
+from app.config.exposure import is_too_wide
 
 # Twice what `make bench` measures for one, so that a recycled one and its successor have room beside each other.
 PROCESS_BYTES = 300_000_000
@@ -44,6 +45,8 @@ class ApiSettings(Concern):
             yield "API_CORS_ORIGINS: '*' is not allowed; name the origins"
         if "*" in self.trusted_proxies:
             yield "API_TRUSTED_PROXIES: '*' is not allowed; name the proxies"
+        if any(map(is_too_wide, self.trusted_proxies)):
+            yield "API_TRUSTED_PROXIES: has a network that is everybody's; name the proxies, or their own network"
 
 
 class WorkerSettings(Concern):
