@@ -229,6 +229,17 @@ def test_selectors_select(made: list[Resource]) -> None:
     assert sorted(scaled) == sorted(f"frontdesk-{role}" for role in ROLES)
 
 
+ENGINES = {5432: "postgresql", 6432: "pgbouncer", 6379: "redis", 6380: "rediss", 26379: "sentinel", 5672: "amqp"}
+ENGINES |= {5671: "amqps", 4318: "otlp"}
+
+
+def test_every_engine_is_reached_with_and_without_tls(made: list[Resource]) -> None:
+    """The one way out into private networks is open for the usual port of every engine that settings can name."""
+    rules = of_kind(made, "NetworkPolicy")["frontdesk-out"]["spec"]["egress"]
+    private = [rule for rule in rules if {"ipBlock": {"cidr": "10.0.0.0/8"}} in rule["to"]]
+    assert [{port["port"] for port in rule["ports"]} for rule in private] == [ENGINES.keys()]
+
+
 def test_workers_are_scaled_by_a_metric_that_exists() -> None:
     """The queue's age, by its name and label; never to none, because a worker measures it."""
     age = metrics.JOBS_OLDEST_SECONDS
