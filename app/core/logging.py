@@ -2,11 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
-from functools import lru_cache
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # typeshed has no C
-from time import gmtime, strftime, time_ns
+from time import time_ns
 from typing import Any, TextIO
 
 import structlog
@@ -15,6 +12,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from app.config import LogSettings
 from app.core.context import merge_fields
 from app.core.redaction import redact_event
+from app.core.timestamp import timestamp
 
 # Their own lines repeat ours: the access log and the job log are written by us.
 _QUIET = {"uvicorn.access": logging.CRITICAL, "arq": logging.WARNING, "celery.worker.strategy": logging.WARNING}
@@ -31,15 +29,8 @@ def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     return event
 
 
-@lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
-
-
 def _add_timestamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    # As structlog's own would write it; all lines of a second share most of it.
-    seconds, rest = divmod(event.pop("at_ns", None) or time_ns(), 1_000_000_000)
-    event["timestamp"] = f"{_second(seconds)}.{rest // 1000:06d}Z"
+    event["timestamp"] = timestamp(event.pop("at_ns", None) or time_ns())
     return event
 
 
@@ -70,6 +61,8 @@ def _renderers(*, console: bool, colours: bool) -> list[Processor]:
 
 _out: TextIO = sys.stdout
 _level = logging.INFO
+_json = True
+_process = ""
 
 
 def is_logged(level: int) -> bool:
@@ -77,25 +70,28 @@ def is_logged(level: int) -> bool:
     return level >= _level
 
 
-def write_events(level: str, events: Iterable[EventDict]) -> None:
-    """Make the lines of several events, and write them all at once; `at_ns` says when one was, if not now."""
-    lines = []
-    steps = structlog.get_config()["processors"]
-    for event in events:
-        line: Any = event
-        with suppress(structlog.DropEvent):
-            for step in steps:
-                line = step(None, level, line)
-            lines.append(f"{line}\n")
-    _out.write("".join(lines))
+def is_json() -> bool:
+    """Whether lines are JSON."""
+    return _json
+
+
+def process_name() -> str:
+    """What lines say of this process."""
+    return _process
+
+
+def write(lines: str) -> None:
+    """Write these at once, ends and all."""
+    _out.write(lines)
     _out.flush()
 
 
 def configure_logging(settings: LogSettings, *, process: str, stream: TextIO | None = None) -> None:
     """Send everything that this process logs through one pipeline to `stream` (standard output)."""
-    global _out, _level  # noqa: PLW0603 - one pipeline per process
+    global _out, _level, _json, _process  # noqa: PLW0603 - one pipeline per process
     _out = out = stream or sys.stdout
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
+    _json, _process = not console, process
     shared, renderers = _shared(process), _renderers(console=console, colours=console and out.isatty())
     _level = level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(

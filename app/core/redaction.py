@@ -60,10 +60,10 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 def _redact_inside(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return {_key(key): _field(_key(key), inner, depth) for key, inner in value.items()}
+        return {_key(key): redact_field(_key(key), inner, depth) for key, inner in value.items()}
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str | bytes):
         # A header, as ASGI and httpx list them.
-        return [redact(value[0], depth + 1), _field(_key(value[0]), value[1], depth)]
+        return [redact(value[0], depth + 1), redact_field(_key(value[0]), value[1], depth)]
     return [redact(inner, depth + 1) for inner in value]
 
 
@@ -71,8 +71,9 @@ def _key(key: object) -> str:
     return key.decode("latin-1") if isinstance(key, bytes) else str(key)
 
 
-def _field(key: str, value: Any, depth: int) -> Any:
-    return MASK if _is_secret(key) and not _says_nothing(value) else redact(value, depth + 1)
+def redact_field(key: str, value: Any, depth: int = -1) -> Any:
+    """`value` as the field `key` may show it."""
+    return MASK if is_secret(key) and not _says_nothing(value) else redact(value, depth + 1)
 
 
 def _says_nothing(value: Any) -> bool:
@@ -80,7 +81,8 @@ def _says_nothing(value: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
+def is_secret(key: str) -> bool:
+    """Whether a field of this name is masked, whatever it holds."""
     return key not in _HARMLESS_KEYS and _SECRET_KEYS.search(key) is not None
 
 
@@ -88,7 +90,7 @@ def _is_secret(key: str) -> bool:
 def _sorted_out(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Of a line's fields those to look into, and those that are secret by their name; one answer a kind of line."""
     foreign = [key for key in keys if key not in _OWN_KEYS]
-    return tuple(key for key in foreign if not _is_secret(key)), tuple(key for key in foreign if _is_secret(key))
+    return tuple(key for key in foreign if not is_secret(key)), tuple(key for key in foreign if is_secret(key))
 
 
 def redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -12,6 +12,8 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 UNMATCHED = "none"
+Asked = tuple[str, str]
+"""Method and template."""
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 # Bounded by routes, methods and classes of status; `labels` itself costs as much as the rest of this file.
 _series: dict[tuple[str, str, int], Any] = {}
@@ -27,11 +29,15 @@ def template_of(scope: Scope) -> str:
     return getattr(taken, "path_format", UNMATCHED)
 
 
-def observe(scope: Scope, status: int, seconds: float) -> None:
+def asked(scope: Scope) -> Asked:
+    """By what a request is counted."""
+    return scope["method"] if scope["method"] in _METHODS else "other", template_of(scope)
+
+
+def observe(request: Asked, status: int, seconds: float) -> None:
     """Count one answered request."""
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    key = (method, template_of(scope), status // 100)
+    key = (*request, status // 100)
     series = _series.get(key)
     if series is None:
-        series = _series[key] = REQUEST_SECONDS.labels(method, key[1], f"{key[2]}xx")
+        series = _series[key] = REQUEST_SECONDS.labels(*request, f"{key[2]}xx")
     series.observe(seconds)
