@@ -214,6 +214,27 @@ def test_no_text_runs_as_a_formula(text: str) -> None:
     assert (plain["full_name"], plain["specialty"]) == ("O'Hara = fine", "A-B")
 
 
+@pytest.mark.parametrize(
+    ("text", "disarmed"),
+    [
+        ("Dr. No;=cmd|'/c calc'!A0", "Dr. No;'=cmd|'/c calc'!A0"),
+        ("Dr. No; \u200b=1", "Dr. No;' \u200b=1"),
+        ('Dr. No;"=1"', 'Dr. No;\'"=1"'),
+        ("a\t+1|@b;c", "a\t'+1|'@b;c"),
+        ("a\n-1", "a\n'-1"),
+        ("\u22121", "'\u22121"),
+        ("\ufe631", "'\ufe631"),
+        ("\u200b\ufeff=1", "'\u200b\ufeff=1"),
+        ("\u2060\uff1d1", "'\u2060\uff1d1"),
+        ("Surgery; Intensive - Care | A=B", "Surgery; Intensive - Care | A=B"),
+    ],
+)
+def test_no_part_of_a_text_runs_as_a_formula(text: str, disarmed: str) -> None:
+    """Nor after a separator that is not ours, in another width or behind what can't be seen; the rest is untouched."""
+    (row,) = rows(render_utilisation_csv(report([doctor(name=text, specialty=text)])))
+    assert (row["full_name"], row["specialty"]) == (disarmed, disarmed)
+
+
 def test_shares_and_totals() -> None:
     """The report's share is that of all minutes together, and 0 when there were none."""
     both = report([doctor(), doctor(2, booked=150)])
