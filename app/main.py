@@ -66,6 +66,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     sizing = asyncio.create_task(check_connections(settings, container.database, role="api"))
     background = [asyncio.create_task(container.keys.watch()), asyncio.create_task(container.notices.run())]
     background.append(asyncio.create_task(watch(container.database, container.redis)))
+    background.append(asyncio.create_task(container.circuits.watch()))
     settle()
     log.info("started", pid=os.getpid(), environment=settings.environment.value)
     try:

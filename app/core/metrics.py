@@ -100,7 +100,7 @@ PARTNER_SECONDS = Histogram(
 PARTNER_RETRIES = Counter("frontdesk_partner_retries_total", "Attempts beyond the first", ["vendor", "operation"])
 PARTNER_CIRCUIT_OPEN = Gauge(
     "frontdesk_partner_circuit_open",
-    "Whether the partner is left alone (1), as the process that looked last knows",
+    "Whether the partner is left alone (1), as all processes know; looked at every 5 s",
     ["vendor"],
     multiprocess_mode="mostrecent",
 )

@@ -8,6 +8,9 @@ from typing import Protocol
 from app.integrations.errors import CircuitOpen
 from app.integrations.policy import Policy
 
+FORGOTTEN_AFTER = 20
+"""So many times `open_for` an open circuit is kept when nobody calls; then nothing is known of the partner any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -23,6 +26,10 @@ class Circuit(Protocol):
 
     async def record(self, ticket: Ticket, *, ok: bool) -> bool:
         """Note how an admitted call ended; whether the circuit is open now."""
+        ...
+
+    async def is_open(self) -> bool:
+        """Whether the partner is left alone, for all that is known without a call."""
         ...
 
 
@@ -73,6 +80,10 @@ class LocalCircuit:
         if bad >= self.policy.failures and bad >= self.policy.failure_ratio * calls:
             self._open_until = now + self.policy.open_for
         return self._open_until is not None
+
+    async def is_open(self) -> bool:
+        kept = (FORGOTTEN_AFTER - 1) * self.policy.open_for
+        return self._open_until is not None and self.clock() < self._open_until + kept
 
     def _turn(self, window: int) -> None:
         if window != self._window:

@@ -1,17 +1,21 @@
 """One circuit for all processes, kept in Redis; while Redis is away each process keeps its own."""
 
+import asyncio
 import time
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.core.logging import get_logger
-from app.integrations.circuit import Circuit, LocalCircuit, Ticket
+from app.core.metrics import PARTNER_CIRCUIT_OPEN
+from app.core.vitals import is_being_cancelled
+from app.integrations.circuit import FORGOTTEN_AFTER, Circuit, LocalCircuit, Ticket
 from app.integrations.errors import CircuitOpen
 from app.integrations.policy import Policy
 
 log = get_logger(__name__)
 RETRY_REDIS_AFTER = 5.0
+LOOK_EVERY = 5.0
 _CLOSED, _PROBE = 0, -1
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)"
 
@@ -35,7 +39,7 @@ local c = redis.call('HMGET', KEYS[1], 'until', 'window', 'good', 'bad', 'good_b
 local function open()
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'until', now + open_for)
-  redis.call('PEXPIRE', KEYS[1], open_for * 20)
+  redis.call('PEXPIRE', KEYS[1], open_for * {FORGOTTEN_AFTER})
   return 1
 end
 if c[1] then
@@ -53,6 +57,8 @@ redis.call('HSET', KEYS[1], 'window', this, 'good', g, 'bad', b, 'good_before', 
 redis.call('PEXPIRE', KEYS[1], window * 2)
 return 0
 """
+# One that is closed and counts has a key too.
+_LOOK = "return redis.call('HEXISTS', KEYS[1], 'until')"
 
 
 class Circuits:
@@ -61,10 +67,21 @@ class Circuits:
     def __init__(self, redis: Redis | None) -> None:
         self._redis = redis
         self._shared_again_at = 0.0
+        self._made: dict[str, Circuit] = {}
 
     def of(self, name: str, policy: Policy) -> Circuit:
+        """The circuit of `VENDOR@HOST`."""
         local = LocalCircuit(policy)
-        return local if self._redis is None else SharedCircuit(self, self._redis, name, policy, local)
+        made = local if self._redis is None else SharedCircuit(self, self._redis, name, policy, local)
+        self._made[name] = made
+        return made
+
+    async def watch(self) -> None:
+        """Show until cancelled which are open: a call of our own may come hours after another process's closed it."""
+        while not is_being_cancelled():
+            for name, circuit in self._made.items():
+                PARTNER_CIRCUIT_OPEN.labels(name.partition("@")[0]).set(await circuit.is_open())
+            await asyncio.sleep(LOOK_EVERY)
 
     def usable(self) -> bool:
         return time.monotonic() >= self._shared_again_at
@@ -82,6 +99,7 @@ class SharedCircuit:
         self._local = local
         self._key = f"frontdesk:circuit:{name}"
         self._admit, self._record = redis.register_script(_ADMIT), redis.register_script(_RECORD)
+        self._look = redis.register_script(_LOOK)
 
     async def admit(self) -> Ticket:
         if self._circuits.usable():
@@ -107,6 +125,14 @@ class SharedCircuit:
         except (RedisError, OSError, TimeoutError) as error:
             self._circuits.shun(error)
             return local
+
+    async def is_open(self) -> bool:
+        if self._circuits.usable():
+            try:
+                return bool(await self._look([self._key]))
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("circuit not looked at", key=self._key, error=repr(error))
+        return await self._local.is_open()
 
 
 def _ms(seconds: float) -> int:

@@ -78,6 +78,7 @@ class Container:
     storage: Storage
     payments_client: PaymentsClient
     marketplace_client: MarketplaceClient
+    circuits: Circuits
     clinic_partners: ClinicPartners
     event_bus: EventBus | None
     outer_events: OuterEventService
@@ -255,6 +256,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         storage=storage,
         payments_client=payments_client,
         marketplace_client=marketplace_client,
+        circuits=circuits,
         clinic_partners=make_clinic_partners(settings, circuits),
         event_bus=event_bus,
         outer_events=OuterEventService(database, event_bus, settings.events.attempts),

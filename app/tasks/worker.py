@@ -165,6 +165,7 @@ async def _serve(settings: Settings) -> None:
     )
     measuring = [
         asyncio.create_task(watch(container.database, container.redis)),
+        asyncio.create_task(container.circuits.watch()),
         asyncio.create_task(Gauges(container).run()),
     ]
     settle()

@@ -42,7 +42,7 @@ class Partner:
         self.seconds = seconds
         self.answers = list(answers) or [OK]
         self._router = respx.MockRouter(assert_all_called=False)
-        self._router.route(host="vendor.example").mock(side_effect=self._answer)
+        self._router.route(host__regex=r".+\.example$").mock(side_effect=self._answer)
         self.transport = httpx.MockTransport(self._handle)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -71,9 +71,11 @@ class Endless(httpx.AsyncByteStream):
             yield b" " * 1000
 
 
-def client(partner: Partner, *, policy: Policy = QUICK, circuits: Circuits | None = None) -> Vendor:
+def client(
+    partner: Partner, *, policy: Policy = QUICK, circuits: Circuits | None = None, host: str = "vendor.example"
+) -> Vendor:
     return Vendor(
-        "https://vendor.example",
+        f"https://{host}",
         circuits=circuits or Circuits(None),
         headers={"Authorization": f"Bearer {KEY}"},
         policy=policy,

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from secrets import token_hex
 
@@ -14,7 +15,8 @@ from redis.asyncio import Redis
 
 from app.config import RedisSettings
 from app.core.redis import make_redis
-from app.integrations.circuit import Circuit, LocalCircuit
+from app.integrations import circuit_shared
+from app.integrations.circuit import FORGOTTEN_AFTER, Circuit, LocalCircuit
 from app.integrations.circuit_shared import Circuits
 from app.integrations.errors import CircuitOpen
 from app.services.container import Container
@@ -160,6 +162,74 @@ async def test_a_client_stops_calling_and_starts_again() -> None:
 
     await eventually(well)
     assert (len(partner.requests), gauge()) == (4, 0)
+
+
+@asynccontextmanager
+async def watching(circuits: Circuits, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(circuit_shared, "LOOK_EVERY", 0.02)
+    task = asyncio.create_task(circuits.watch())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def shows(state: float) -> None:
+    async def shown() -> bool:
+        return REGISTRY.get_sample_value("frontdesk_partner_circuit_open", {"vendor": "vendor"}) == state
+
+    await eventually(shown)
+
+
+async def test_another_process_s_success_is_shown(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has found it open and calls no more shows it closed when another has, and open when another has opened it."""
+    host = f"{token_hex(4)}.example"
+    here, there = Circuits(container.redis), Circuits(container.redis)
+    vendor = client(Partner(BROKEN), policy=RULES, circuits=here, host=host)
+    elsewhere = there.of(f"vendor@{host}", RULES)
+    assert set(await outcomes(vendor.read, 4)) == {"Unavailable", "CircuitOpen"}
+    async with watching(here, monkeypatch):
+        await shows(1)
+        await asyncio.sleep(RULES.open_for + 0.05)
+        await record(elsewhere, True, True)
+        await shows(0)
+        await record(elsewhere, False, False, False)
+        await shows(1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_partner_that_nobody_calls_is_not_open_for_ever(
+    container: Container, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    """Open while calls fail; some time after the last of them nothing is known of the partner, and nothing is shown."""
+    circuits = Circuits(container.redis if shared else None)
+    circuit = circuits.of(f"vendor@{token_hex(4)}.example", replace(RULES, open_for=0.05))
+    async with watching(circuits, monkeypatch):
+        await record(circuit, False, False, False)
+        await shows(1)
+        await shows(0)
+
+
+async def test_a_circuit_stays_open_beyond_its_time() -> None:
+    """That a call may try now says nothing of the partner: it is open until one succeeds, or all is forgotten."""
+    now = [100.0]
+    circuit = LocalCircuit(RULES, clock=lambda: now[0])
+    await record(circuit, False, False, False)
+    now[0] += RULES.open_for * (FORGOTTEN_AFTER - 1)
+    assert await circuit.is_open()
+    now[0] += RULES.open_for * 2
+    assert not await circuit.is_open()
+
+
+async def test_without_redis_it_shows_what_this_process_knows(silent: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis silent: the watch goes on, by the circuit that is kept here."""
+    circuits = Circuits(silent)
+    vendor = client(Partner(BROKEN, BROKEN, BROKEN, OK), policy=RULES, circuits=circuits)
+    assert list(await outcomes(vendor.read, 3)) == ["Unavailable"] * 3
+    async with watching(circuits, monkeypatch):
+        await shows(1)
+        await asyncio.sleep(RULES.open_for + 0.05)
+        assert list(await outcomes(vendor.read, 1)) == ["ok"]
+        await shows(0)
 
 
 async def test_refusals_and_our_own_limits_do_not_open_it() -> None:

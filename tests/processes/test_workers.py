@@ -60,7 +60,8 @@ async def test_both_workers_do_their_jobs_and_answer_their_operator(ledger: Ledg
     async def all_shown() -> bool:
         # They are looked at from time to time.
         shown = (await worker.get("/metrics")).text
-        metrics = ("frontdesk_postgres_connections{", "frontdesk_redis_clients ", "frontdesk_db_pool_size ")
+        metrics = ["frontdesk_postgres_connections{", "frontdesk_redis_clients ", "frontdesk_db_pool_size "]
+        metrics.append('frontdesk_partner_circuit_open{vendor="payments"}')
         return all(metric in shown for metric in metrics)
 
     await eventually(all_shown)
