@@ -1,6 +1,6 @@
 """Tokens that were mailed: links that reset a password or change an address."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -60,21 +60,6 @@ class OneTimeTokenCRUD(CRUDBase[OneTimeToken]):
             update(OneTimeToken)
             .where(OneTimeToken.user_id == user_id, OneTimeToken.used_at.is_(None))
             .values(used_at=func.now())
-        )
-
-    async def recent(
-        self, read: ReadSession, *, user_id: int, purpose: TokenPurpose, within: timedelta, but: bytes
-    ) -> int:
-        """How many, besides this one, were mailed to this user lately."""
-        return int(
-            await read.scalar(
-                select(func.count()).where(
-                    OneTimeToken.user_id == user_id,
-                    OneTimeToken.purpose == purpose,
-                    OneTimeToken.token_hash != but,
-                    OneTimeToken.created_at > func.now() - within,
-                )
-            )
         )
 
 

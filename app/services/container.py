@@ -17,6 +17,7 @@ from app.core.key_ring import KeyRing
 from app.core.listing import Cursors
 from app.core.notices import Notices
 from app.core.opaque_tokens import OpaqueTokens
+from app.core.quota import Quota
 from app.core.rate_limit import Allowance, FailureLimit
 from app.core.redis import make_pool
 from app.core.replica import read_lists_from_replica
@@ -45,7 +46,7 @@ from app.services.event_dispatch import make_dispatcher
 from app.services.housekeeping import HousekeepingService
 from app.services.job_events import JobEvents
 from app.services.jobs import JobService
-from app.services.mails import MailService
+from app.services.mails import MAILS_WITHIN, MAX_MAILS, MailService
 from app.services.notifications import NotificationService
 from app.services.objects import ObjectService
 from app.services.orders import OrderService
@@ -271,7 +272,7 @@ def build(settings: Settings, *, role: Role, pooled: bool = True) -> Container:
         appointments=appointments,
         jobs=JobService(storage, settings.storage.link_seconds),
         job_events=JobEvents(database, redis, settings.streams),
-        mails=MailService(settings, database, mailer, opaque_tokens),
+        mails=MailService(settings, database, mailer, opaque_tokens, Quota(redis, MAX_MAILS, MAILS_WITHIN)),
         catalogue=CatalogueService(database, marketplace_client),
         orders=OrderService(settings.orders),
         payments=PaymentService(database, payments_client, settings.base_url),

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from app.config import Settings
-from app.core.database import Database
+from app.core.database import AnyRow, Database
 from app.core.enums import AppointmentStatus, TokenPurpose
 from app.core.jobs import JobFailed
 from app.core.money import say_money
 from app.core.opaque_tokens import OpaqueTokens
+from app.core.quota import Quota
 from app.crud.appointments import appointments
 from app.crud.auth_sessions import auth_sessions
 from app.crud.orders import orders
@@ -31,6 +32,16 @@ from app.schemas.messages.mails import (
 )
 from app.schemas.messages.orders import SendOrderMail
 
+MAILS_WITHIN, MAX_MAILS = timedelta(hours=1), 5
+"""Mails of one kind about one account that a stranger can cause: more are not sent, whoever asks for them."""
+ENOUGH = "enough mails of this kind were sent within the hour"
+
+
+def called(user: AnyRow, *, at: str) -> str | None:
+    """The name in the greeting of a mail about an account. None until the address is known to be theirs: a stranger may
+    have typed both, and would have us send their words to anybody."""
+    return user.full_name if user.email_verified and user.email == at else None
+
 
 @dataclass(frozen=True, slots=True)
 class MailService:
@@ -38,12 +49,15 @@ class MailService:
     database: Database
     mailer: Mailer
     opaque_tokens: OpaqueTokens
+    quota: Quota
 
     async def send_verification(self, message: SendVerificationMail, *, job_key: str) -> dict[str, str]:
         """Mail a link that verifies the address. The token is derived from the job, so it is never stored plain."""
         user = await users.get(self.database.read, message.user_id)
         if user is None or user.email_verified:
             return {"skipped": "the account is gone or verified"}
+        if not await self.quota.grants(f"{message.name}/{user.id}", job_key):
+            return {"skipped": ENOUGH}
         token = self.opaque_tokens.derive(TokenPurpose.VERIFY_EMAIL.value, job_key)
         hours = self.settings.auth.verification_hours
         async with self.database.session_scope() as session:
@@ -54,8 +68,8 @@ class MailService:
                 token_hash=self.opaque_tokens.digest(token),
                 expires_at=datetime.now(UTC) + timedelta(hours=hours),
             )
-        context = {
-            "full_name": user.full_name,
+        context: dict[str, object] = {
+            "full_name": called(user, at=user.email),
             "link": f"{self.settings.base_url}/verify-email#token={token}",
             "token": token,
             "expires_hours": hours,
@@ -66,7 +80,12 @@ class MailService:
         user = await users.get(self.database.read, message.user_id)
         if user is None:
             return {"skipped": "the account is gone"}
-        context = {"full_name": user.full_name, "sign_in_link": self.settings.base_url}
+        if not await self.quota.grants(f"{message.name}/{user.id}", job_key):
+            return {"skipped": ENOUGH}
+        context: dict[str, object] = {
+            "full_name": called(user, at=user.email),
+            "sign_in_link": self.settings.base_url,
+        }
         return await self.send(user.email, "account_exists", context, job_key)
 
     async def send_endpoint_disabled(self, message: SendEndpointDisabledMail, *, job_key: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What a password may be, and the ways in which it is set anew (decision 0031)."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from app.core.audit import audit
 from app.core.common_passwords import folded, is_common
@@ -19,9 +18,6 @@ from app.crud.users import users
 from app.schemas.messages.accounts import Notice, SendAccountNotice, SendPasswordResetMail
 from app.schemas.users import PasswordChange
 from app.services.principal import Principal
-
-MAILS_WITHIN, MAX_MAILS = timedelta(hours=1), 5
-"""Links that are mailed to one account: more are not sent, whoever asks for them."""
 
 
 def check_password(password: str, *, field: str, email: str, full_name: str) -> None:

@@ -124,6 +124,17 @@ def test_the_verification_can_be_clicked_or_copied() -> None:
     assert Links(mail.html).hrefs == [ACCOUNT["link"]] * 2
 
 
+@pytest.mark.parametrize(
+    "template", ["verify_email", "reset_password", "confirm_email", "account_notice", "account_exists"]
+)
+def test_a_greeting_without_a_name(template: str) -> None:
+    """Where there is no name to say, the greeting is whole without it, in the text and on the page."""
+    mail = render(template, CONTEXT | {"full_name": None})
+    for part in (mail.text, mail.html):
+        assert "Hello," in part
+        assert "None" not in part
+
+
 def test_hours_are_counted_in_english() -> None:
     """One hour, two hours."""
     assert "within the next 1 hour." in render("verify_email", CONTEXT | {"expires_hours": 1}).text

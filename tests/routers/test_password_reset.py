@@ -11,7 +11,7 @@ import pytest
 
 from app.schemas.messages.accounts import Notice, SendAccountNotice, SendPasswordResetMail
 from app.services.container import Container
-from app.services.passwords import MAX_MAILS
+from app.services.mails import MAX_MAILS
 from tests.support import API, PASSWORD, Person, World, assert_problem, sign_in
 
 NEW = "an even better one"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from email import message_from_bytes, policy
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from app.schemas.messages.mails import SendAccountExistsMail, SendVerificationMail
 from app.services.container import Container
+from app.services.mails import MAX_MAILS
 from tests.support import API, PASSWORD, World, assert_problem, sign_in
 
 PAT = {"email": "pat@example.com", "password": PASSWORD, "full_name": "Pat"}
@@ -46,6 +48,50 @@ async def test_an_account_is_made_once(client: httpx.AsyncClient, world: World) 
     assert [one.user_id for one in await world.enqueued(SendAccountExistsMail)] == [user.id] * 2
     assert (await sign_in(client, "pat@example.com", "another password")).status_code == 400
     assert (await sign_in(client, "pat@example.com")).status_code == 200
+
+
+async def test_a_taken_address_is_no_way_to_flood_its_owner(
+    client: httpx.AsyncClient, world: World, container: Container
+) -> None:
+    """Registered again and again, an address gets a few mails an hour, while every answer stays the same; another
+    account has its own few, and the owner's other mails still come."""
+    other = await world.person()
+    for email in ["pat@example.com"] * (MAX_MAILS + 4) + [other.email]:
+        assert (await register(client, email=email)).status_code == 202
+    assert (await client.post(f"{API}/auth/password/forgot", json={"email": "pat@example.com"})).status_code == 202
+    await world.run_jobs()
+    sent = [path.read_text() for path in container.settings.mail.directory.glob("*.eml")]
+    subjects = Counter(re.findall(r"^(?:Subject|To): .*", "\n".join(sent), re.MULTILINE))
+    clinic = container.settings.clinic.name
+    assert subjects[f"Subject: You already have an account with {clinic}"] == MAX_MAILS + 1
+    assert subjects["To: pat@example.com"] == 1 + MAX_MAILS + 1
+
+
+async def test_no_mail_says_what_a_stranger_wrote(client: httpx.AsyncClient, world: World) -> None:
+    """The name is left out of whatever goes to an address that nobody has verified; whoever did is called by it."""
+    lure = "You won EUR 500 at https://evil.example/x"
+    await register(client, full_name=lure)
+    await register(client)
+    await client.post(f"{API}/auth/password/forgot", json={"email": "pat@example.com"})
+    token = (await sign_in(client, "pat@example.com")).json()["access_token"]
+    headers, change = {"Authorization": f"Bearer {token}"}, {"current_password": PASSWORD}
+    wanted = {**change, "email": "victim@example.com"}
+    assert (await client.post(f"{API}/users/me/email", json=wanted, headers=headers)).status_code == 202
+    changed = await client.post(
+        f"{API}/users/me/password", json={**change, "new_password": "another horse"}, headers=headers
+    )
+    assert changed.status_code == 204
+    await world.run_jobs()
+    folder = world.container.settings.mail.directory
+    mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in folder.glob("*.eml")]
+    parts = [part.get_content() for mail in mails for part in mail.walk() if not part.is_multipart()]
+    assert len(parts) == 2 * 6
+    assert not [part for part in parts if "evil" in part or "EUR" in part]
+    assert all("Hello," in part for part in parts)
+    known = await world.person(email="known@example.com", full_name="Zoë")
+    await register(client, email=known.email)
+    await world.run_jobs()
+    assert len([file for file in folder.glob("*.eml") if "Hello Zo" in file.read_text()]) == 1
 
 
 async def test_rivals_for_one_address_make_one_account(client: httpx.AsyncClient, world: World) -> None:

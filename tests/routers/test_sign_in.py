@@ -13,6 +13,7 @@ from app.core.enums import Role
 from app.core.rate_limit import FailureLimit
 from app.schemas.messages.mails import SendVerificationMail
 from app.services.container import Container
+from app.services.mails import MAX_MAILS
 from tests.support import API, PASSWORD, World, assert_problem, eventually, sign_in
 
 EMAIL = "pat@example.com"
@@ -177,9 +178,11 @@ async def test_an_unverified_address_is_refused_when_that_is_required(
 async def test_asking_for_mails_again_and_again_has_an_end(
     client: httpx.AsyncClient, world: World, container: Container, app: FastAPI
 ) -> None:
-    """Sign-ins refused for an unverified address count as failures: they send ten mails and no more."""
+    """Sign-ins refused for an unverified address count as failures, so ten ask for a mail, and five are sent."""
     app.state.container = replace(container, auth=replace(container.auth, verified_email_required=True))
     await world.person(password=PASSWORD, email=EMAIL, email_verified=False)
     statuses = [(await sign_in(client, EMAIL)).status_code for _ in range(12)]
     assert statuses == [400] * 10 + [429] * 2
     assert len(await world.enqueued(SendVerificationMail)) == 10
+    await world.run_jobs()
+    assert len(list(container.settings.mail.directory.glob("*.eml"))) == MAX_MAILS
