@@ -14,6 +14,9 @@ from app.config.exposure import is_loopback, is_plain_to_public
 class ClinicSettings(Concern):
     name: str = "Frontdesk Clinic"
     timezone: str = "Europe/Berlin"
+    max_booked: int = Field(
+        default=0, ge=0, description="appointments that a client may have to come, made by themselves; 0: any number"
+    )
 
     @field_validator("timezone")
     @classmethod

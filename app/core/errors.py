@@ -161,6 +161,11 @@ class SlotTaken(Conflict):
     message = "Another appointment takes this time."
 
 
+class TooManyBooked(Conflict):
+    code = "too_many_booked"
+    message = "You have as many appointments to come as the clinic lets anybody have; cancel one, or ask the clinic."
+
+
 class InvalidTransition(Conflict):
     code = "invalid_transition"
     message = "The object's status does not allow this step."

@@ -22,6 +22,12 @@ class AppointmentCRUD(CRUDBase[Appointment]):
         own = self.select(Appointment.id == appointment_id, *self.of_patient(patient_id))
         return bool((await session.execute(select(own.exists()))).scalar_one())
 
+    async def to_come(self, session: WriteSession, patient_id: int) -> int:
+        """How many this patient has booked that have not begun."""
+        coming = [*self.of_patient(patient_id), Appointment.status == AppointmentStatus.BOOKED]
+        statement = select(func.count()).where(*coming, Appointment.starts_at > func.now())
+        return int((await session.execute(statement)).scalar_one())
+
     async def overlaps(
         self, session: WriteSession, *, doctor_id: int, start: datetime, end: datetime, other_than: int | None = None
     ) -> bool:

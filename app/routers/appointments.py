@@ -45,7 +45,10 @@ async def book(
     session: Write,
     response: Response,
 ) -> Any:
-    """Take a free slot. `422 outside_hours` when the doctor offers none there, `409 slot_taken` when it is gone."""
+    """Take a free slot. `422 outside_hours` when the doctor offers none there, `409 slot_taken` when it is gone.
+
+    `409 too_many_booked` for a client who has as many to come as the clinic lets anybody have, if it has said a number.
+    """
     appointment = await appointments.book(session, principal=principal, data=data)
     return created(response, appointment, "appointments")
 

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.exc import IntegrityError
 
 from app.core.audit import audit
-from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of
+from app.core.database import AnyRow, ReadSession, WriteSession, constraint_of, lock_number, take_turns
 from app.core.enums import AppointmentStatus
-from app.core.errors import Forbidden, Invalid, InvalidTransition, NotFound, OutsideHours, SlotTaken
+from app.core.errors import Forbidden, Invalid, InvalidTransition, NotFound, OutsideHours, SlotTaken, TooManyBooked
 from app.core.etag import check_if_match, version_tag
 from app.core.events import record
 from app.core.jobs import enqueue_many
@@ -43,7 +43,10 @@ _EVENTS: Mapping[AppointmentStatus, type[AppointmentEvent]] = {
 
 @dataclass(frozen=True, slots=True)
 class AppointmentService:
+    """`max_booked` is how many to come a client may have made; 0: any number."""
+
     zone: ZoneInfo
+    max_booked: int = 0
 
     async def page(self, read: ReadSession, *, principal: Principal, query: PageQuery) -> Page:
         """A client's own appointments; all of them for an admin."""
@@ -56,8 +59,10 @@ class AppointmentService:
         return appointment
 
     async def book(self, session: WriteSession, *, principal: Principal, data: AppointmentCreate) -> Appointment:
-        """Take a slot. OutsideHours when the doctor offers none there, SlotTaken when somebody was faster."""
+        """Take a slot. OutsideHours when the doctor offers none there, SlotTaken when somebody was faster,
+        TooManyBooked for a client who has enough."""
         patient_id = await self._patient(session, principal, data.patient_id)
+        await self._bound(session, principal)
         starts_at, ends_at = await self._slot(session, doctor_id=data.doctor_id, starts_at=data.starts_at)
         appointment = Appointment(
             doctor_id=data.doctor_id,
@@ -170,6 +175,14 @@ class AppointmentService:
         if patient_id != principal.id and not await users.exists(session, patient_id):
             raise NotFound("There is no such patient.")
         return patient_id
+
+    async def _bound(self, session: WriteSession, principal: Principal) -> None:
+        if principal.is_admin or not self.max_booked:
+            return
+        # One after the other, or as many as are on their way at once would each find room.
+        await take_turns(session, lock_number(f"bookings of {principal.id}"))
+        if await appointments.to_come(session, principal.id) >= self.max_booked:
+            raise TooManyBooked
 
     async def _slot(
         self, session: WriteSession, *, doctor_id: int, starts_at: datetime, other_than: int | None = None

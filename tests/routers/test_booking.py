@@ -1,10 +1,14 @@
 """What can be booked, by whom and when."""
 
+import asyncio
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.services.container import Container
 from tests.support import API, Person, World, assert_problem, clinic_time, next_weekday
@@ -146,3 +150,23 @@ async def test_who_books_for_whom(
     booked = await post(client, admin, nine, patient_id=patient.id)
     assert (booked.status_code, booked.json()["patient_id"]) == (201, patient.id)
     assert (await client.get(booked.headers["location"], headers=patient.headers)).status_code == 200
+
+
+async def test_a_client_may_have_so_many_to_come(
+    app: FastAPI, client: httpx.AsyncClient, world: World, container: Container, patient: Person
+) -> None:
+    """With CLINIC_MAX_BOOKED=2, of six at once two are made; a cancelled one makes room, and an admin needs none."""
+    app.state.container = replace(container, appointments=replace(container.appointments, max_booked=2))
+    clocks = ("09:00", "09:30", "10:00", "10:30", "11:00", "11:30")
+    slots = [clinic_time(container, DAY, clock) for clock in clocks]
+    answers = await asyncio.gather(*(post(client, patient, slot) for slot in slots))
+    assert Counter(answer.status_code for answer in answers) == {201: 2, 409: 4}
+    assert_problem(next(answer for answer in answers if answer.status_code == 409), 409, "too_many_booked")
+    kept = next(answer for answer in answers if answer.status_code == 201)
+    free = next(slot for slot, answer in zip(slots, answers, strict=True) if answer.status_code == 409)
+    admin = await world.admin()
+    assert (await post(client, admin, free, patient_id=patient.id)).status_code == 201
+    assert_problem(await post(client, patient, slots[0]), 409, "too_many_booked")
+    await client.post(f"{kept.headers['location']}/cancel", headers=patient.headers)
+    await world.execute("DELETE FROM appointments WHERE starts_at = :at", at=datetime.fromisoformat(free))
+    assert (await post(client, patient, free)).status_code == 201
