@@ -1,4 +1,4 @@
-"""How many requests a minute one user, or one address that is not signed in, may make."""
+"""How many requests a minute one user, or one address that is not signed in or signs in, may make."""
 
 from pydantic import Field
 

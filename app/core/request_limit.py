@@ -145,7 +145,7 @@ class RequestLimitMiddleware:
         app: ASGIApp,
         *,
         limits: Callable[[Scope], RequestLimits],
-        caller: Callable[[Scope], str],
+        caller: Callable[[Scope, Kind], str],
         refuse: Callable[[Request, RateLimited], Response],
     ) -> None:
         self.app = app
@@ -155,7 +155,7 @@ class RequestLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = kind_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        standing = await self._limits(scope).hit(kind, self._caller(scope)) if kind is not None else None
+        standing = await self._limits(scope).hit(kind, self._caller(scope, kind)) if kind is not None else None
         if standing is None:
             await self.app(scope, receive, send)
             return

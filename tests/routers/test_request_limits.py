@@ -72,6 +72,24 @@ async def test_made_up_tokens_count_for_the_address(client: httpx.AsyncClient, l
     assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 2
 
 
+async def test_tokens_do_not_lift_the_limit_of_sign_ins(
+    client: httpx.AsyncClient, world: World, limited: Limited
+) -> None:
+    """Below /auth the address counts, whoever's good token comes along: accounts of one's own give no further tries.
+    What else they do is counted for each."""
+    limited(3)
+    persons = [await world.person() for _ in range(5)]
+    asked = {"email": "nobody@example.com"}
+    answers = [
+        await client.post(f"{API}/auth/password/forgot", json=asked, headers=person.headers) for person in persons
+    ]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 2
+    for person in persons:
+        for _ in range(3):
+            changed = await client.patch(f"{API}/users/me", json={"full_name": "Pat"}, headers=person.headers)
+            assert changed.status_code == 200
+
+
 async def test_the_limits_can_be_turned_off(client: httpx.AsyncClient, limited: Limited) -> None:
     """A limit of 0 is none, and nothing is said of it."""
     limited(0)
