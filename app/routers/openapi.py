@@ -1,14 +1,21 @@
 """What every operation answers beside its success, said once for all of them, and the document made good to read."""
 
-import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.routers.openapi_headers import add_headers, described
+from app.routers.openapi_tidy import (
+    open_to_anyone,
+    operations,
+    short_names,
+    tidy_parameters,
+    tidy_schemas,
+    whole_bounds,
+)
+from app.routers.openapi_webhooks import webhooks
 from app.routers.problems import MEDIA_TYPE
 from app.schemas.auth import TOKEN_FORMS
 from app.schemas.problem import Problem, TokenProblem, Unready
@@ -25,6 +32,7 @@ _DESCRIPTIONS = {
     "409": "`conflict`, or a narrower code",
     "412": "the object has changed: `precondition_failed`",
     "413": "`body_too_large`",
+    "415": "the body is in a content coding: `unsupported_media_type`",
     "422": "`validation_error`, or a narrower code",
     "429": "`rate_limited`, with `Retry-After` in seconds",
     "503": "`unavailable`, with `Retry-After` in seconds",
@@ -47,14 +55,8 @@ def _statuses(method: str, path: str, operation: Json) -> list[str]:
     if method in _WRITES:
         wanted += ["409"]
     if "requestBody" in operation:
-        wanted += ["400", "408", "413"]
+        wanted += ["400", "408", "413", "415"]
     return sorted(wanted)
-
-
-def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            yield path, method, operation
 
 
 def _add_problems(document: Json) -> None:
@@ -64,7 +66,7 @@ def _add_problems(document: Json) -> None:
         schemas |= schemas[kind.__name__].pop("$defs")
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    for path, method, operation in _operations(document):
+    for path, method, operation in operations(document):
         model = TokenProblem if path.endswith("/auth/token") else Problem
         content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
         responses = operation["responses"]
@@ -78,37 +80,16 @@ def _add_problems(document: Json) -> None:
 
 def _name_operations(document: Json) -> None:
     """`list_doctors` in place of `list_doctors_api_v1_doctors_get`: what generated clients call their methods."""
-    for path, method, operation in _operations(document):
+    for path, method, operation in operations(document):
         suffix = re.sub(r"\W", "_", path) + "_" + method
         operation["operationId"] = operation["operationId"].removesuffix(suffix).replace("-", "_")
-
-
-def _tidy_parameters(document: Json) -> None:
-    """A parameter is there or not, never null; and a list is written `a,b`."""
-    for _, _, operation in _operations(document):
-        for parameter in operation.get("parameters", []):
-            schema = parameter["schema"]
-            schema.pop("title", None)
-            schema.pop("description", None)
-            kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
-            schema |= kinds[0] if kinds else {}
-            if schema.get("type") == "array":
-                parameter |= {"style": "form", "explode": False}
-
-
-def _tidy_schemas(document: Json) -> None:
-    for name, schema in list(document["components"]["schemas"].items()):
-        for one in schema.get("properties", {}).values():
-            one.pop("title", None)
-        if name.startswith("Body_"):
-            document["components"]["schemas"].pop(name)
 
 
 def _describe_sign_in(document: Json) -> None:
     for kind in TOKEN_FORMS:
         document["components"]["schemas"][kind.__name__] = kind.model_json_schema(ref_template=_REFERENCE)
     forms = [{"$ref": _REFERENCE.format(model=kind.__name__)} for kind in TOKEN_FORMS]
-    for path, _, operation in _operations(document):
+    for path, _, operation in operations(document):
         if path.endswith("/auth/token"):
             content = {"application/x-www-form-urlencoded": {"schema": {"oneOf": forms}}}
             operation["requestBody"] = {"content": content, "required": True}
@@ -119,7 +100,7 @@ def _describe_sign_in(document: Json) -> None:
 
 def _link(document: Json) -> None:
     """From what was made to what may be done with it: its id is the last parameter of those paths."""
-    for path, method, operation in _operations(document):
+    for path, method, operation in operations(document):
         made = operation["responses"].get("201") or operation["responses"].get("202") or {}
         content = made.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
         if method != "post" or not content.endswith("Read"):
@@ -131,19 +112,13 @@ def _link(document: Json) -> None:
                 "operationId": other["operationId"],
                 "parameters": outer | {_names(other_path)[-1]: "$response.body#/id"},
             }
-            for other_path, _, other in _operations(document)
+            for other_path, _, other in operations(document)
             if other_path.startswith(home + "/{") and len(_names(other_path)) == len(outer) + 1
         }
 
 
 def _names(path: str) -> list[str]:
     return re.findall(r"{(\w+)}", path)
-
-
-def _short_names(document: Json) -> Json:
-    text = re.sub(r"PageOut_(\w+?)Read_", r"\1Page", json.dumps(document))
-    renamed: Json = json.loads(text)
-    return renamed
 
 
 def install(app: FastAPI) -> None:
@@ -153,18 +128,28 @@ def install(app: FastAPI) -> None:
         if app.openapi_schema:
             return app.openapi_schema
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+            servers=[{"url": "/"}],
+            license_info={"name": "MIT", "identifier": "MIT"},
         )
+        document["webhooks"], sent = webhooks(_REFERENCE)
+        document["components"]["schemas"] = sent | document["components"]["schemas"]
         _name_operations(document)
-        _tidy_parameters(document)
+        tidy_parameters(document)
         _describe_sign_in(document)
-        _tidy_schemas(document)
+        tidy_schemas(document)
         _add_problems(document)
         _link(document)
         document["components"]["headers"] = described()
-        for path, _, operation in _operations(document):
+        for path, _, operation in operations(document):
             add_headers(path, operation)
-        app.openapi_schema = _short_names(document)
+        open_to_anyone(document)
+        whole_bounds(document)
+        app.openapi_schema = short_names(document)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from app.core.enums import WebhookProvider
 from app.core.etag import shown_tag
 from app.core.listing import PageQuery
 from app.dependencies.access import WebhooksReader, WebhooksWriter
@@ -76,7 +77,11 @@ async def replay_webhook_event(
     return accepted(response, await jobs.accepted(session, job_id=job_id))
 
 
-async def receive_webhook(provider: str, request: Request, inbox: Inbox) -> JSONResponse:
+# A text, because any other is 404 and not 422; what there is, is in the document.
+Provider = Annotated[str, Path(json_schema_extra={"enum": [one.value for one in WebhookProvider]})]
+
+
+async def receive_webhook(provider: Provider, request: Request, inbox: Inbox) -> JSONResponse:
     """For partners. `payments` signs by Standard Webhooks, `marketplace` by `X-Hub-Signature-256`.
 
     202 says that the event is stored, now or before; send it again after anything but a 2xx.

@@ -145,7 +145,9 @@ def unset() -> Any:
     return Field(default_factory=lambda: None)
 
 
-Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_whole)]
+IsWhole = BeforeValidator(_whole)
+"""For a number in a path or a query; it goes after the number's bounds, or these are lost to the schema."""
+Id = Annotated[int, Field(ge=1, le=MAX_ID), IsWhole]
 """An id in a path or a query; in a body, where numbers are numbers, a `BodyId`."""
 IsNumber = BeforeValidator(_number)
 """For a number in a body; it goes after the number's bounds, or these are lost to the schema."""

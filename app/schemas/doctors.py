@@ -79,7 +79,7 @@ class DoctorRead(Out):
     specialty: str
     slot_minutes: int
     is_active: bool
-    photo: Annotated[Photo | None, BeforeValidator(_served)] = None
+    photo: Annotated[Photo | None, BeforeValidator(_served)]
     hours: list[WorkingHours]
     created_at: datetime
 

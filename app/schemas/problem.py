@@ -2,6 +2,16 @@
 
 from pydantic import BaseModel, Field
 
+from app.core import errors
+
+_DOMAIN = {
+    kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DomainError)
+}
+CODES = sorted(
+    _DOMAIN - {errors.DomainError.code} | {"bad_request", "head_too_large", "internal_error", "method_not_allowed"}
+)
+"""Every code there is."""
+
 
 class Fault(BaseModel):
     loc: list[str | int] = Field(description="where: body, query, path or header, then the field")
@@ -15,7 +25,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
-    code: str = Field(description="stable and machine-readable")
+    code: str = Field(description=f"stable and machine-readable: {', '.join(CODES)}", examples=["slot_taken"])
     request_id: str | None
     errors: list[Fault] | None = Field(default=None, description="only with 422")
 

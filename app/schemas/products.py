@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from app.core.enums import ProductSource
 from app.core.listing import EQUALITY, ORDER, TEXT, Filterable, Listing
-from app.schemas.base import Flag, Id, In, IsNumber, Out, ShortText, unset
+from app.schemas.base import Flag, Id, In, IsNumber, IsWhole, Out, ShortText, unset
 from app.schemas.money import MAX_PRICE, Currency, Money, Price, with_money
 
 MAX_STOCK = 1_000_000_000
@@ -16,7 +16,7 @@ PRODUCTS = Listing(
     filters={
         "sku": Filterable(ShortText, TEXT),
         "name": Filterable(ShortText, TEXT),
-        "price": Filterable(Annotated[Id, Field(le=MAX_PRICE, description="in minor units")], ORDER),
+        "price": Filterable(Annotated[int, Field(ge=1, le=MAX_PRICE), IsWhole], ORDER),
         "currency": Filterable(Currency, EQUALITY),
         "source": Filterable(ProductSource, EQUALITY),
         "is_active": Filterable(bool, EQUALITY),
