@@ -147,9 +147,8 @@ class Listing:
     def _sortable(self, text: str | None) -> str | None:
         parts = [] if text is None else text.split(",")
         if len(parts) > MAX_SORTS or any(part.removeprefix("-") not in self._sorts for part in parts):
-            raise ValueError(
-                f"must be one to {MAX_SORTS} of {', '.join(self._sorts)}, by commas; - before one for descending"
-            )
+            names = ", ".join(self._sorts)
+            raise ValueError(f"must be one to {MAX_SORTS} of {names}, separated by commas, - before one for descending")
         return text
 
     def parse(self, params: BaseModel, cursors: Cursors) -> PageQuery:
