@@ -4,6 +4,7 @@ No package registry carries the program for the Pythons that this runs on. Where
 equal.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,19 @@ from typing import Any
 import yaml
 
 Resource = dict[str, Any]
-KNOWN = {"apiVersion", "kind", "namespace", "resources", "components", "labels", "images", "patches", "replacements"}
+KNOWN = {
+    "apiVersion",
+    "kind",
+    "namespace",
+    "resources",
+    "components",
+    "labels",
+    "images",
+    "patches",
+    "replacements",
+} | {"configMapGenerator"}
 CLUSTER_WIDE = {"Namespace"}
+HASHED = "internal.config.kubernetes.io/needsHashSuffix"
 
 
 class NotCovered(Exception):
@@ -24,12 +36,22 @@ class NotCovered(Exception):
 
 def build(folder: Path) -> list[Resource]:
     """The resources of a kustomization, transformed."""
+    made = _accumulated(folder)
+    for resource in made:
+        if resource["metadata"].get("annotations", {}).pop(HASHED, None):
+            _name_by_content(resource, made)
+    return made
+
+
+def _accumulated(folder: Path) -> list[Resource]:
     file = yaml.safe_load((folder / "kustomization.yaml").read_text())
     if unknown := file.keys() - KNOWN:
         raise NotCovered(f"{folder}: {unknown}")
     made = [one for name in file.get("resources", ()) for one in _load(folder / name)]
     for name in file.get("components", ()):
-        made += build(folder / name)
+        made += _accumulated(folder / name)
+    for generator in file.get("configMapGenerator", ()):
+        _generate(made, generator, folder)
     for patch in file.get("patches", ()):
         _patch(made, patch, folder)
     for resource in made:
@@ -46,10 +68,50 @@ def build(folder: Path) -> list[Resource]:
 
 def _load(path: Path) -> Iterator[Resource]:
     if path.is_dir():
-        yield from build(path)
+        yield from _accumulated(path)
     else:
         # Through JSON: what is shared by an anchor must not be changed twice.
         yield from (json.loads(json.dumps(one)) for one in yaml.safe_load_all(path.read_text()) if one)
+
+
+def _generate(made: list[Resource], generator: dict[str, Any], folder: Path) -> None:
+    """A ConfigMap of files of variables, or more for one that is there."""
+    if generator.keys() - {"name", "behavior", "envs", "options"}:
+        raise NotCovered(generator)
+    lines = [line for name in generator["envs"] for line in (folder / name).read_text().splitlines()]
+    data = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    if generator.get("behavior") == "merge":
+        (there,) = (one for one in made if (one["kind"], one["metadata"]["name"]) == ("ConfigMap", generator["name"]))
+        there["data"] |= data
+        return
+    options = generator.get("options", {})
+    if options.keys() - {"labels", "annotations"}:
+        raise NotCovered(generator)
+    metadata = {
+        "name": generator["name"],
+        "labels": dict(options.get("labels", {})),
+        "annotations": {**options.get("annotations", {}), HASHED: "enabled"},
+    }
+    made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+def _name_by_content(resource: Resource, made: list[Resource]) -> None:
+    """A hash at the end of the name, and at the end of all references to it."""
+    name = resource["metadata"]["name"]
+    # Kustomize leaves the name out of it.
+    content = {"data": resource["data"], "kind": resource["kind"], "name": ""}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    # As Go writes JSON; and no digit or vowel that would make a word of the hash.
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    suffix = hashlib.sha256(text.encode()).hexdigest()[:10].translate(str.maketrans("013ae", "ghkmt"))
+    resource["metadata"]["name"] = f"{name}-{suffix}"
+    for other in made:
+        pod = pod_template(other).get("spec", {})
+        for container in pod.get("containers", []) + pod.get("initContainers", []):
+            for source in container.get("envFrom", ()):
+                if source.get("configMapRef", {}).get("name") == name:
+                    source["configMapRef"]["name"] = resource["metadata"]["name"]
 
 
 def _set_namespace(resource: Resource, namespace: str) -> None:

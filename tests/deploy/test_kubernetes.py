@@ -88,7 +88,8 @@ def clocked(made: list[Resource]) -> Iterator[tuple[str, Resource, Resource]]:
 
 def settings_of(made: list[Resource], container: Resource) -> dict[str, str]:
     """The plain variables of a container."""
-    given: dict[str, str] = dict(of_kind(made, "ConfigMap")["frontdesk"]["data"])
+    (reference,) = container["envFrom"]
+    given: dict[str, str] = dict(of_kind(made, "ConfigMap")[reference["configMapRef"]["name"]]["data"])
     return given | {one["name"]: one["value"] for one in container["env"] if "value" in one}
 
 
@@ -183,7 +184,8 @@ def test_commands_are_those_of_the_program(made: list[Resource]) -> None:
     commands = {*ROLES, *CLOCKED, "migrate"}
     for container in (container for _, pod in pods(made) for container in pod["containers"]):
         assert parser().parse_args(container["args"]).command == container["name"]
-        assert container["image"].startswith("ghcr.io/example/frontdesk:")
+        # As the workflow of releases names it, by the tag of the commit.
+        assert re.fullmatch(r"ghcr.io/example/frontdesk:v\d+\.\d+\.\d+", container["image"])
         commands.remove(container["name"])
     assert not commands
 
@@ -277,17 +279,44 @@ def test_pods_may_nothing_that_they_do_not_need(made: list[Resource]) -> None:
             )
             assert all("secretKeyRef" in env["valueFrom"] for env in container["env"] if "value" not in env)
     assert not of_kind(made, "Secret")
-    plain = of_kind(made, "ConfigMap")["frontdesk"]["data"]
+    plain = {name for one in of_kind(made, "ConfigMap").values() for name in one["data"]}
     assert not {name for name in plain if re.search("PASSWORD|SECRET(?!S_DIR)|KEY|TOKEN|DATABASE_URL", name)}
 
 
 def test_what_is_needed_first_is_marked(made: list[Resource]) -> None:
-    """The migration, and all that it refers to, is applied before the rest by one label."""
-    first = {(one["kind"], one["metadata"]["name"]) for one in made if one["metadata"]["labels"].get("frontdesk/phase")}
-    assert {("Job", "frontdesk-migrate"), ("ConfigMap", "frontdesk"), ("ServiceAccount", "frontdesk")} <= first
-    assert not {kind for kind, _ in first} & {"Deployment", "Service", "Ingress", "HorizontalPodAutoscaler"}
+    """The migration, and all that it refers to, is applied before the rest by one label; Argo CD keeps that order."""
+    first = [one for one in made if one["metadata"]["labels"].get("frontdesk/phase")]
+    kinds = {one["kind"] for one in first}
+    assert kinds == {"Namespace", "ServiceAccount", "ConfigMap", "NetworkPolicy", "Job"}
+    assert first == [one for one in made if one["kind"] in kinds]
     (job,) = of_kind(made, "Job").values()
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    told = {one["kind"]: one["metadata"].get("annotations", {}) for one in made}
+    wave, hook = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
+    # Within one phase by waves: a hook of an earlier phase would come before the account that it runs as.
+    assert (told["Job"][hook], told["Job"][wave]) == ("Sync", "-1")
+    assert {kind for kind in told if told[kind].get(wave) == "-2"} == kinds - {"Job"}
+    assert not any(wave in told[kind] or hook in told[kind] for kind in told.keys() - kinds)
+
+
+def test_another_setting_is_another_rollout(made: list[Resource], overlay: str, tmp_path: Path) -> None:
+    """The settings' name follows from what is in them, everywhere: pods are made anew, those of before keep theirs."""
+
+    def names(made: list[Resource]) -> set[str]:
+        found = {
+            container["envFrom"][0]["configMapRef"]["name"] for _, pod in pods(made) for container in pod["containers"]
+        }
+        assert found == of_kind(made, "ConfigMap").keys()
+        return found
+
+    copied = tmp_path / "kubernetes"
+    shutil.copytree(FOLDER, copied)
+    with (copied / "overlays" / overlay / "settings.env").open("a") as file:
+        file.write("LOG_LEVEL=DEBUG\n")
+    assert not names(made) & names(build(copied / "overlays" / overlay))
+    (settings,) = of_kind(made, "ConfigMap").values()
+    # Argo CD takes away what is no longer there, but not before the last pod that uses it has gone.
+    assert settings["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "PruneLast=true"
 
 
 def test_a_backup_is_made_every_night_and_one_is_tried_every_week(made: list[Resource]) -> None:
