@@ -10,9 +10,11 @@ from app.models import RecoveryCode, TotpCredential
 
 
 class SecondFactorCRUD:
-    async def find(self, session: WriteSession, user_id: int) -> AnyRow | None:
+    async def lock(self, session: WriteSession, user_id: int) -> AnyRow | None:
+        """The user's factor, its row locked until the transaction ends: of many codes at once each is looked at when
+        those before it have been counted."""
         statement = select(TotpCredential.__table__).where(TotpCredential.user_id == user_id)
-        return (await session.execute(statement)).first()
+        return (await session.execute(statement.with_for_update(key_share=True))).first()
 
     async def enrol(self, session: WriteSession, *, user_id: int, sealed_secret: bytes) -> bool:
         """Keep a secret that waits for its confirmation; False when one has been confirmed already."""

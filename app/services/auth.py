@@ -109,6 +109,8 @@ class AuthService:
         user = await users.by_email(read, email)
         # No connection is held here: hashing is the long part of a sign-in.
         fits = await self.hasher.verify(password, user.password_hash if user else None)
+        # Of many at once those that are hashed last know nothing of the failures before them yet.
+        await self.failures.check(email, device.address)
         if user is None or not fits or not user.is_active:
             await self._refused(session, email, device, user.id if user else None)
             raise SignInRefused

@@ -46,7 +46,10 @@ class PasswordService:
         account, address = f"user:{principal.id}", current_cause().address or ""
         await self.failures.check(account, address)
         user = await users.get(read, principal.id)
-        if user is None or not await self.hasher.verify(password, user.password_hash):
+        fits = user is not None and await self.hasher.verify(password, user.password_hash)
+        # As at sign-in: others may have failed while this one waited for its hash.
+        await self.failures.check(account, address)
+        if user is None or not fits:
             await self.failures.record(account, address)
             await audit(session, action="password.refused", object_type="user", object_id=principal.id)
             raise ProofRefused("is not your present password", loc=("body", field), kind="password_wrong")

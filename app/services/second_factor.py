@@ -60,7 +60,7 @@ class SecondFactorService:
 
     async def confirm(self, session: WriteSession, *, principal: Principal, otp: str) -> RecoveryCodes:
         """Turn it on, as the app shows its codes; gives the recovery codes, this once."""
-        row = await second_factors.find(session, principal.id)
+        row = await second_factors.lock(session, principal.id)
         if row is None or row.confirmed_at is not None:
             raise MfaNotPending
         await self.failures.check(_account(principal.id), _EVERYWHERE)
@@ -85,7 +85,7 @@ class SecondFactorService:
                 raise await _wrong_otp(session, principal)
         elif not await auth_sessions.is_fresh(read, session_id=principal.session_id, seconds=FRESH_SECONDS):
             raise Invalid("a code, the password or a new sign-in is needed", loc=("body", "otp"), kind="missing")
-        row = await second_factors.find(session, principal.id)
+        row = await second_factors.lock(session, principal.id)
         await second_factors.remove(session, principal.id)
         if row is None or row.confirmed_at is None:
             return
@@ -107,7 +107,7 @@ class SecondFactorService:
 
         What fits is used up. RateLimited after repeated failures, from wherever: who fails here has the password.
         """
-        row = await second_factors.find(session, user_id)
+        row = await second_factors.lock(session, user_id)
         if row is None or row.confirmed_at is None:
             return True
         if not otp:

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.hashing import PasswordHasher
+from app.core.turns import Turns
 from app.services.container import Container
 from tests.support import API, PASSWORD, World, eventually, sign_in
 
@@ -95,6 +96,36 @@ async def test_a_flood_of_sign_ins_denies_nobody_else_theirs(
         opened.set()
         assert (await signed_in).status_code == 200
         assert sorted(answer.status_code for answer in await asyncio.gather(*flooding)) == [400, 400, 400, 503]
+    await running
+
+
+async def test_guesses_at_once_are_as_many_as_one_after_the_other(
+    app: FastAPI, world: World, hasher: PasswordHasher, container: Container
+) -> None:
+    """Thirty wrong passwords that pass the look at the limit together are ten refusals, or a few more by chance; the
+    right one behind them has to wait as if they had come one by one. Right ones alone are as many as one likes."""
+    person, other = await world.person(password=PASSWORD), await world.person(password=PASSWORD)
+    hasher._turns = Turns(1, room=100)
+    opened, allowed = threading.Event(), container.settings.auth.max_failures
+    running = asyncio.create_task(hasher._run(lambda: opened.wait(30)))
+    guesses = 3 * allowed
+
+    async with at(app, "203.0.113.9") as client:
+        asked = [asyncio.create_task(sign_in(client, person.email, "a wrong password")) for _ in range(guesses)]
+
+        async def waiting() -> bool:
+            return hasher.waiting == len(asked)
+
+        await eventually(waiting)
+        asked.append(asyncio.create_task(sign_in(client, person.email)))
+        await eventually(waiting)
+        asked += [asyncio.create_task(sign_in(client, other.email)) for _ in range(guesses)]
+        await eventually(waiting)
+        opened.set()
+        statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
+    assert statuses[guesses:] == [429] + [200] * guesses
+    assert set(statuses[:guesses]) == {400, 429}
+    assert allowed <= statuses[:guesses].count(400) <= allowed + 5
     await running
 
 

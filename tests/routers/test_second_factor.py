@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -134,6 +135,19 @@ async def test_guessing_codes_has_an_end(
     for _ in range(10):
         assert (await ask(client, person, "000000")).status_code == 400
     assert_problem(await ask(client, person, code(secret)), 429, "rate_limited")
+
+
+async def test_guessing_at_once_is_no_better(
+    client: httpx.AsyncClient, person: Person, protected: tuple[str, list[str]], world: World
+) -> None:
+    """Of forty wrong codes at once ten are looked at, at sign-in and by whoever has a token: each waits until those
+    before it are counted."""
+    answers = await asyncio.gather(*(ask(client, person, "000000") for _ in range(40)))
+    assert Counter(answer.status_code for answer in answers) == {400: 10, 429: 30}
+    other = await world.person()
+    await enrol(client, other)
+    answers = await asyncio.gather(*(confirm(client, other, "000000") for _ in range(40)))
+    assert Counter(answer.status_code for answer in answers) == {422: 10, 429: 30}
 
 
 async def test_guessing_from_everywhere_has_an_end(
