@@ -54,5 +54,5 @@ class JobRead(Out):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: Any | None = Field(description="what the job said of its outcome")
+    result: Any = Field(description="what the job said of its outcome")
     error: str | None

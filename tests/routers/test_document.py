@@ -80,8 +80,9 @@ def within(schema: Json) -> Iterator[Json]:
 
 
 def test_schemas_say_what_schemas_can_say(document: Json) -> None:
-    """No word of a library is taken for a keyword, which every reader would ignore."""
+    """No word of a library is taken for a keyword, which readers would ignore, and no choice is between anything."""
     assert {key for one in schemas(document) for key in one} <= KEYWORDS
+    assert not [one for one in schemas(document) if {} in one.get("anyOf", [])]
 
 
 def test_bounds_are_exact(document: Json) -> None:
