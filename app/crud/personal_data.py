@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    exists,
     false,
     func,
     or_,
@@ -182,7 +183,8 @@ KEPT: Mapping[str, str] = {
 Statement = Update | Delete | Select[tuple[int]]
 _NAMES = cast(array(["email", "full_name"]), ARRAY(Text))
 _payload = WebhookDelivery.payload
-# Sealed, so that whom they are about can't be asked here. They live for a day.
+# Sealed, so that whom they are about can't be asked here. They live for a day; what is stored once the account is a
+# shell is about somebody else.
 _patients = select(func.concat("user:", User.id)).where(User.role == Role.CLIENT)
 _of_others = or_(
     IdempotencyKey.route.in_(("POST /api/v1/auth/register", "POST /api/v1/users")),
@@ -191,7 +193,12 @@ _of_others = or_(
 ERASED: Mapping[str, tuple[str, Callable[[Person], Statement]]] = {
     "idempotency_keys": (
         "deleted: the person's own, and those that may show an account or what a patient came for",
-        lambda person: delete(IdempotencyKey).where(or_(IdempotencyKey.owner == f"user:{person.id}", _of_others)),
+        lambda person: delete(IdempotencyKey).where(
+            or_(
+                IdempotencyKey.owner == f"user:{person.id}",
+                and_(_of_others, exists().where(User.id == person.id, User.email != shell_address(person.id))),
+            )
+        ),
     ),
     "totp_credentials": (
         "deleted, with their recovery codes",

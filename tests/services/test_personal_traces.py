@@ -118,6 +118,7 @@ async def test_stored_answers_about_the_erased_are_not_given_again(
     ):
         again = await client.post(f"{API}{path}", json=body, headers=headers | key)
         assert "idempotency-replayed" not in again.headers, path
+    assert not any((await erasure.erase(str(made.json()["id"]))).counts.values()), "what came since is of others"
     replayed = await client.post(f"{API}/appointments", json=own, headers=patient.headers | key)
     assert replayed.headers["idempotency-replayed"] == "true"
 
