@@ -40,7 +40,6 @@ JobStreamDep = Annotated[JobStream, Depends(get_job_stream, scope="request")]
 
 
 async def _encoded(events: AsyncIterator[JobEvent | None]) -> AsyncIterator[bytes]:
-    yield ALIVE
     retry: int | None = COME_AGAIN_MS
     async for event in events:
         if event is None:

@@ -117,7 +117,7 @@ async def test_each_change_arrives_and_then_the_end(
     assert onlookers(container, job_id) == 0
     # A block without data is an event without data to some clients.
     blocks = answer.text.removesuffix("\n\n").split("\n\n")
-    assert all("\ndata: {" in f"\n{block}" for block in blocks)
+    assert all(block.startswith("event: ") and "\ndata: {" in block for block in blocks)
     assert ["\nretry: 2000" in f"\n{block}" for block in blocks] == [True, False, False, False, False]
 
 
@@ -233,7 +233,7 @@ async def test_a_stream_ends_with_its_session(world: World, client: httpx.AsyncC
     await world.execute("UPDATE auth_sessions SET revoked_at = now() WHERE id = :id", id=person.session_id)
     async with asyncio.timeout(10):
         answer = await stream
-    assert answer.text.count(": ping\n") >= 2
+    assert answer.text.count(": ping\n") >= 1
     assert ": ping\n\n" not in answer.text
     assert [one["event"] for one in parse(answer.text)] == ["status"]
 
