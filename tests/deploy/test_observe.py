@@ -86,6 +86,15 @@ def test_grafana_finds_dashboards_and_datasources() -> None:
     assert Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
 
 
+def test_grafana_draws_no_map_that_nobody_makes() -> None:
+    """A map of services is drawn from metrics that Tempo writes when its generator runs; without it there is none."""
+    tempo = yaml.safe_load((ROOT / "deploy/tempo/tempo.yml").read_text())
+    found = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/frontdesk.yml").read_text())["datasources"]
+    assert [one["uid"] for one in found] == ["prometheus", "tempo"]
+    maps = [one["uid"] for one in found if "serviceMap" in one.get("jsonData", {})]
+    assert bool(maps) is ("metrics_generator" in tempo)
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [

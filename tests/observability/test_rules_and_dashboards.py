@@ -153,6 +153,23 @@ def test_the_check_sees_what_is_wrong(values: Mapping[str, set[str]], expression
     assert said in "; ".join(faults(expression, values))
 
 
+def test_no_stream_is_taken_for_a_slow_request() -> None:
+    """Panels that show how long requests take leave out the route that is open as long as somebody listens."""
+    stream, seen = "/api/v1/jobs/{job_id}/events", 0
+    durations = {"http_request_duration_seconds_bucket", "http_request_duration_seconds_sum"}
+    for file in DASHBOARDS:
+        for panel in panels(json.loads(file.read_text())):
+            for target in panel.get("targets", ()):
+                for selector in asked(target["expr"]).selectors:
+                    if selector.metric in durations or selector.metric.startswith("handler:http_request_seconds:"):
+                        excluded = [
+                            value for label, sign, value in selector.matchers if (label, sign) == ("handler", "!~")
+                        ]
+                        assert any(re.fullmatch(one, stream) for one in excluded), f"{file.stem}: {panel['title']}"
+                        seen += 1
+    assert seen >= 5
+
+
 def test_every_metric_is_looked_at() -> None:
     """Whatever the service counts is on a dashboard or in a rule, or nobody needs it."""
 
