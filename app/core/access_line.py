@@ -25,13 +25,14 @@ class Answered(NamedTuple):
     at_ns: int
     bound: Mapping[str, object]
 
-    @property
-    def duration_ms(self) -> float:
-        return round(self.seconds * 1000, 2)
+
+def milliseconds(seconds: float) -> float:
+    """As lines say it."""
+    return round(seconds * 1000, 2)
 
 
 _OWN = {"source", "method", "path", "status", "duration_ms", "client", "event", "process", "level", "timestamp"}
-_METHODS = {method: quoted(method) for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
+_SHORT = 128
 
 
 @lru_cache(maxsize=16)
@@ -45,6 +46,18 @@ def _name(name: str) -> tuple[str, bool, bool]:
     return f"{quoted(name)}: ", is_secret(name), name in _OWN
 
 
+def _shown(text: str) -> str:
+    return quoted(redact_text(text))
+
+
+# Methods, addresses and most paths come again and again; long ones are not kept, for they may be anybody's.
+_again = lru_cache(maxsize=2048)(_shown)
+
+
+def _chosen(text: str) -> str:
+    return _again(text) if len(text) < _SHORT else _shown(text)
+
+
 def _bound(fields: Mapping[str, object]) -> str:
     found = ""
     for name, value in fields.items():
@@ -55,18 +68,20 @@ def _bound(fields: Mapping[str, object]) -> str:
             found += f"{prefix}{json.dumps(redact_field(name, value), default=str)}, "
         elif type(value) is int:
             found += f"{prefix}{value}, "
+        # Ids: nothing to mask in letters and digits, and nothing to escape.
+        elif (text := str(value)).isalnum() and text.isascii():
+            found += f'{prefix}"{text}", '
         else:
-            found += f"{prefix}{quoted(redact_text(str(value)))}, "
+            found += f"{prefix}{_shown(text)}, "
     return found
 
 
 def access_line(answered: Answered, *, source: str, process: str) -> str:
     """Without its end; what a stranger has chosen is redacted and escaped."""
-    method, path, status, _, client, at_ns, bound = answered
+    method, path, status, seconds, client, at_ns, bound = answered
     head, tail = _frame(source, process)
     return (
-        f"{head}{_METHODS.get(method) or quoted(redact_text(method))}"
-        f', "path": {quoted(redact_text(path))}, "status": {status}, "duration_ms": {answered.duration_ms}'
-        f', "client": {"null" if client is None else quoted(redact_text(client))}, "event": "request"'
+        f'{head}{_chosen(method)}, "path": {_chosen(path)}, "status": {status}, "duration_ms": {milliseconds(seconds)}'
+        f', "client": {"null" if client is None else _chosen(client)}, "event": "request"'
         f', {_bound(bound)}{tail}{timestamp(at_ns)}"}}'
     )

@@ -6,7 +6,7 @@ from time import time_ns
 
 from starlette.types import Scope
 
-from app.core.access_line import Answered, access_line
+from app.core.access_line import Answered, access_line, milliseconds
 from app.core.context import bind_fields, bound_fields
 from app.core.logging import get_logger, is_json, is_logged, process_name, write
 from app.core.request_metrics import Asked, asked, observe
@@ -46,5 +46,10 @@ class AccessLog:
             return
         for _, one in noted:
             bind_fields(one.bound)
-            shown = {"path": one.path, "status": one.status, "duration_ms": one.duration_ms, "client": one.client}
+            shown = {
+                "path": one.path,
+                "status": one.status,
+                "duration_ms": milliseconds(one.seconds),
+                "client": one.client,
+            }
             get_logger(self._source).info("request", method=one.method, **shown, at_ns=one.at_ns)
