@@ -118,7 +118,7 @@ KeyHeader = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x20-\x7e]+$",
-        description="send the same key to repeat a request safely: the first answer is given again, for 24 h",
+        description="send it again with the same bytes to repeat a request safely: the first answer again, for 24 h",
     ),
 ]
 
