@@ -164,7 +164,7 @@ class Stage:
         }
 
     def start_service(
-        self, name: str = "F", *, program: Sequence[str] = ("-m", "app", "api"), **environment: str
+        self, name: str = "F", *, program: Sequence[str] = ("-m", "benchmarks.shipped", "api"), **environment: str
     ) -> Server:
         """With what `environment` says besides or instead."""
         port = free_port()
