@@ -131,12 +131,13 @@ Libraries: {libraries}.
 
 
 WHO = """F is Frontdesk, `python -m app api` with `ENVIRONMENT=production` and without packages that only developers
-have (`benchmarks/shipped.py`), and with all that goes with it: metrics in multi-process files, a JSON access log written to a file, request ids, security headers, allowed hosts, CORS, trusted
-proxies, the limit on failed sign-ins, sessions that can be revoked, the job that each booking enqueues. T is textbook
-FastAPI with a SQLAlchemy session per request and a JWT, A is FastAPI on a bare asyncpg pool with a JWT; neither has
-anything else (`benchmarks/floors/`). W is FastAPI on a bare asyncpg pool that checks a webhook's signature and inserts
-it, where F also enqueues the job that handles it. Where T reads the user and writes the row, F also reads the doctor
-under a lock, checks the hours and enqueues a mail."""
+have (`benchmarks/shipped.py`), and with all that goes with it: metrics in multi-process files, a JSON access log
+written to a file, request ids, security headers, allowed hosts, CORS, trusted proxies, the limit on failed sign-ins,
+sessions that can be revoked, the job that each booking enqueues. T is textbook FastAPI with a SQLAlchemy session per
+request and a JWT, A is FastAPI on a bare asyncpg pool with a JWT; neither has anything else (`benchmarks/floors/`). W
+is FastAPI on a bare asyncpg pool that checks a webhook's signature and inserts it, where F also enqueues the job that
+handles it. Where T reads the user and writes the row, F also reads the doctor under a lock, checks the hours and
+enqueues a mail."""
 
 
 def _bullets(windows: Windows, cores: Cores) -> str:
