@@ -146,7 +146,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # What follows a webhook needs; what comes before it is for browsers and users.
     app.add_middleware(Direct, path=f"{BASE_PATH}{webhooks.ADDRESS}", handle=webhooks.receive_directly)
     if "*" not in settings.api.allowed_hosts:
-        app.add_middleware(TrustedHosts, allowed_hosts=settings.api.allowed_hosts)
+        app.add_middleware(TrustedHosts, hosts=settings.api.allowed_hosts, refuse=problems.answer)
     app.add_middleware(
         EdgeMiddleware,
         on_error=problems.unexpected,

@@ -102,6 +102,13 @@ class CsrfRefused(Forbidden):
     message = "The page that sent this may not use the session's cookie."
 
 
+class HostRefused(DomainError):
+    """The request is for a name that is not ours."""
+
+    code = "host_refused"
+    message = "This service does not go by this name."
+
+
 class PreflightRefused(DomainError):
     """A page of another origin asked for a method or a header that it may not use, or is not on the list itself."""
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import DomainError, PreflightRefused
+from app.core.errors import DomainError, HostRefused, PreflightRefused
 
 Refuse = Callable[[Request, DomainError], Response]
 # Probes and scrapes come by the address of a container or a pod; none of these paths is routed from outside.
@@ -45,23 +45,37 @@ SHOWN = (
 )
 
 
-class TrustedHosts(TrustedHostMiddleware):
-    """A host that is on the list as it was sent needs no parsing; what operators ask for is answered to any host."""
+class TrustedHosts:
+    """Starlette's check of `Host`, refusing in the one form of errors.
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
-        super().__init__(app, allowed_hosts)
-        self._exact = frozenset(host.lower().encode() for host in allowed_hosts if "*" not in host)
+    A host that is on the list as it was sent needs no parsing; what operators ask for is answered to any host.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], refuse: Refuse) -> None:
+        async def accept(*_: object) -> None:
+            """Say nothing: what the check itself says is its refusal."""
+
+        self._app = app
+        self._check = TrustedHostMiddleware(accept, allowed_hosts=hosts, www_redirect=False)
+        self._refuse = refuse
+        self._exact = frozenset(host.lower().encode() for host in hosts if "*" not in host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            if scope["path"] in _BY_ADDRESS:
-                await self.app(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] not in _BY_ADDRESS:
+            named = [value for name, value in scope["headers"] if name == b"host"]
+            if (len(named) != 1 or named[0] not in self._exact) and await self._refuses(scope, receive):
+                await self._refuse(Request(scope), HostRefused())(scope, receive, send)
                 return
-            hosts = [value for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) == 1 and hosts[0] in self._exact:
-                await self.app(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    async def _refuses(self, scope: Scope, receive: Receive) -> bool:
+        said: list[Message] = []
+
+        async def hear(message: Message) -> None:
+            said.append(message)
+
+        await self._check(scope, receive, hear)
+        return bool(said)
 
 
 class Cors(CORSMiddleware):

@@ -27,6 +27,7 @@ STATUSES: Mapping[type[errors.DomainError], int] = {
     errors.InvalidScope: 400,
     errors.InvalidClient: 401,
     errors.Forbidden: 403,
+    errors.HostRefused: 400,
     errors.PreflightRefused: 400,
     errors.NotFound: 404,
     errors.Invalid: 422,
