@@ -101,11 +101,15 @@ def test_the_operator_gets_the_same_rules() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_workers_are_scaled_by_their_own_queue(overlay: str) -> None:
-    """An environment's autoscalers ask for the queue of its own namespace."""
+    """An environment's autoscalers ask for the queue of its own namespace, and fall back when nobody measures it."""
     made = build(FOLDER / "overlays" / overlay)
     (namespace,) = of_kind(made, "Namespace")
     for one in of_kind(made, "ScaledObject").values():
-        assert f'{{namespace="{namespace}", ' in one["spec"]["triggers"][0]["metadata"]["query"]
+        (trigger,) = one["spec"]["triggers"]
+        assert f'{{namespace="{namespace}", ' in trigger["metadata"]["query"]
+        # A series that is not there would be taken for an empty queue.
+        assert trigger["metadata"]["ignoreNullValues"] == "false"
+        assert one["spec"]["fallback"]["replicas"] >= one["spec"]["minReplicaCount"]
     assert of_kind(made, "ScaledObject") or of_kind(made, "HorizontalPodAutoscaler")["frontdesk-worker"]
 
 
