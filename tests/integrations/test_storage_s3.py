@@ -185,7 +185,7 @@ async def test_the_result_of_a_job_is_a_redirect(
     """With a bucket, `/jobs/{id}/result` sends its creator to the store; a file that is gone is 404."""
     await storage.put("reports/1.pdf", b"%PDF")
     app.state.container = dataclasses.replace(container, storage=storage, jobs=JobService(storage, 60))
-    person = await world.person()
+    person = await world.admin()
     for key in ("reports/1.pdf", "reports/2.pdf"):
         await world.execute(
             "INSERT INTO jobs (name, queue, payload, status, created_by, max_attempts, finished_at, result) VALUES "
