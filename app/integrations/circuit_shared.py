@@ -79,7 +79,7 @@ class Circuits:
     async def watch(self) -> None:
         """Show until cancelled which are open: a call of our own may come hours after another process's closed it."""
         while not is_being_cancelled():
-            for name, circuit in self._made.items():
+            for name, circuit in list(self._made.items()):
                 PARTNER_CIRCUIT_OPEN.labels(name.partition("@")[0]).set(await circuit.is_open())
             await asyncio.sleep(LOOK_EVERY)
 
