@@ -1,15 +1,15 @@
 """Work that is not traced makes no spans in the libraries it calls, and names its own trace to others."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanKind, TraceState
-from opentelemetry.util.types import Attributes
+from opentelemetry.sdk.trace.sampling import ParentBased, SamplingResult
+from opentelemetry.trace import SpanKind
 
 from app.config import TelemetrySettings
 from app.core import spans
@@ -21,28 +21,18 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 UNSAMPLED, SAMPLED = (f"00-{TRACE_ID}-00f067aa0ba902b7-{flags}" for flags in ("00", "01"))
 
 
-class Asked(Sampler):
-    """Keeps the names of the spans that anybody began."""
+class Asked(ParentBased):
+    """Samples as a process does that traces nothing by itself, and keeps the names of the spans that anybody began."""
 
     def __init__(self) -> None:
+        super().__init__(RootsOfWork(0))
         self.names: list[str] = []
-        self._sampler = ParentBased(RootsOfWork(0))
 
-    def should_sample(  # noqa: PLR0917 - the library's signature
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
+    def should_sample(
+        self, parent_context: Context | None, trace_id: int, name: str, *others: Any, **named: Any
     ) -> SamplingResult:
         self.names.append(name)
-        return self._sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-
-    def get_description(self) -> str:
-        return "Asked"
+        return super().should_sample(parent_context, trace_id, name, *others, **named)
 
 
 @pytest.fixture
